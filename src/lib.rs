@@ -1,0 +1,8 @@
+//! Annulus: a distributed in-memory key-value store.
+//!
+//! A tour, in reading order: [`types`] and [`message`] say what is spoken of, [`protocol`] turns it into bytes
+//! and back, [`operation`] computes what a read-modify-write leaves behind, [`store`] keeps the cells,
+//! [`metrics`] counts and times, [`server`] is the only part that touches sockets, threads and clocks, and
+//! [`client`] is the other end of the wire.
+
+pub mod types;

@@ -1,0 +1,2 @@
+//! Placeholder, replaced before the first release of the tools.
+fn main() {}
