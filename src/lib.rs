@@ -5,4 +5,8 @@
 //! [`metrics`] counts and times, [`server`] is the only part that touches sockets, threads and clocks, and
 //! [`client`] is the other end of the wire.
 
+pub mod config;
+pub mod message;
+pub mod operation;
+pub mod store;
 pub mod types;

@@ -1,0 +1,193 @@
+//! Every knob, its default and its bounds.
+//!
+//! Invariant: a value of these types is valid; who builds one from text (`cli`) goes through the constructors here,
+//! so nothing is validated later. Units come last in the names.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::types::WORKERS_MAX;
+
+/// Where clients connect by default.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 64 << 10;
+
+/// The longest value by default, in bytes.
+pub const VALUE_BYTES_MAX_DEFAULT: usize = 16 << 20;
+
+/// The longest value that may be configured, in bytes.
+pub const VALUE_BYTES_MAX_BOUND: usize = 512 << 20;
+
+/// Shards of the store by default.
+pub const SHARDS_DEFAULT: usize = 4096;
+
+/// Connections of a node by default.
+pub const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
+
+/// How long a new connection may stay silent by default.
+pub const FIRST_BYTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Room in a request for its names, numbers and framing, beside its keys and values.
+const REQUEST_OVERHEAD_BYTES: usize = 64 << 10;
+
+/// Number of shards: a power of two from 2 to 2^16.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardCount(usize);
+
+impl ShardCount {
+    /// `None` unless `shards` is a power of two from 2 to 65,536.
+    #[must_use]
+    pub const fn new(shards: usize) -> Option<Self> {
+        if shards.is_power_of_two() && shards >= 2 && shards <= 1 << 16 { Some(Self(shards)) } else { None }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for ShardCount {
+    fn default() -> Self {
+        Self(SHARDS_DEFAULT)
+    }
+}
+
+/// The store's knobs.
+#[derive(Clone, Debug, Default)]
+pub struct StoreConfig {
+    /// Shards.
+    pub shards: ShardCount,
+    /// Seed of the key hash; one for the whole cluster.
+    pub hash_seed: u64,
+    /// Bytes of cells and tables; `None`: no limit.
+    pub memory_bytes_max: Option<u64>,
+}
+
+/// Number of workers: 1 to [`WORKERS_MAX`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerCount(NonZeroUsize);
+
+impl WorkerCount {
+    /// `None` unless `workers` is from 1 to [`WORKERS_MAX`].
+    #[must_use]
+    pub fn new(workers: usize) -> Option<Self> {
+        NonZeroUsize::new(workers).filter(|workers| workers.get() <= WORKERS_MAX as usize).map(Self)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0.get()
+    }
+}
+
+impl Default for WorkerCount {
+    /// One for each core that the process may run on.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self::new(cores.get()).unwrap_or(Self(NonZeroUsize::MIN))
+    }
+}
+
+/// What is bounded, and at what.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of the node; one more is told so and closed.
+    pub connections_max: usize,
+    /// Bytes of a key.
+    pub key_bytes_max: usize,
+    /// Bytes of a value.
+    pub value_bytes_max: usize,
+    /// Bytes of one request, and so of what a connection may have buffered unread.
+    pub request_bytes_max: usize,
+    /// Output waiting beyond which a connection is no longer read from.
+    pub output_bytes_high: usize,
+    /// Output waiting beyond which a connection is closed.
+    pub output_bytes_max: usize,
+    /// Bytes that one worker's connections may have buffered in all, both ways.
+    pub buffered_bytes_max: usize,
+    /// How long a connection may stay silent; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How long a connection may stay without its first byte, and a request without its last.
+    pub first_byte_timeout: Duration,
+}
+
+impl Limits {
+    /// The defaults, for values of up to `value_bytes_max` bytes.
+    #[must_use]
+    pub fn for_values_of(value_bytes_max: usize) -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX_DEFAULT,
+            key_bytes_max: KEY_BYTES_MAX,
+            value_bytes_max,
+            request_bytes_max: 4 * value_bytes_max + KEY_BYTES_MAX + REQUEST_OVERHEAD_BYTES,
+            output_bytes_high: 1 << 20,
+            output_bytes_max: 16 * value_bytes_max + (16 << 20),
+            buffered_bytes_max: 1 << 30,
+            idle_timeout: None,
+            first_byte_timeout: FIRST_BYTE_TIMEOUT_DEFAULT,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::for_values_of(VALUE_BYTES_MAX_DEFAULT)
+    }
+}
+
+/// A node's knobs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Event loops.
+    pub workers: WorkerCount,
+    /// The store.
+    pub store: StoreConfig,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: LISTEN_DEFAULT,
+            workers: WorkerCount::default(),
+            store: StoreConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds of an event loop's turn: fixed, because they are tuned to caches and not to deployments.
+pub mod turn {
+    use std::time::Duration;
+
+    /// Commands executed together: as many keys as the processor can have outstanding cache misses for, about.
+    pub const BATCH_COMMANDS: usize = 32;
+    /// Commands of one connection in one turn; then the others have theirs.
+    pub const CONNECTION_COMMANDS_MAX: usize = 512;
+    /// Bytes asked of a socket at once.
+    pub const READ_BYTES: usize = 64 << 10;
+    /// Bytes of all sockets together that a worker takes in before it executes.
+    pub const INPUT_BYTES: usize = 512 << 10;
+    /// Events taken from the kernel at once.
+    pub const EVENTS: usize = 256;
+    /// How often deadlines are looked at and expired cells swept.
+    pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(100);
+    /// Slots that one round of sweeping looks at, about: some 100 microseconds.
+    pub const SWEEP_SLOTS: usize = 16 << 10;
+    /// How long a stopping worker waits for its clients to take what was answered.
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+    /// Messages that wait for a worker at most.
+    pub const MAILBOX_MESSAGES: usize = 1024;
+
+    const _: () = assert!(INPUT_BYTES >= 2 * READ_BYTES);
+    const _: () = assert!(CONNECTION_COMMANDS_MAX >= BATCH_COMMANDS);
+}

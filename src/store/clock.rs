@@ -1,0 +1,75 @@
+//! The hybrid logical clock of one worker.
+//!
+//! Invariant: no version is issued twice, and each is above everything the clock issued or was shown before,
+//! whatever the wall clock does. It reads no clock itself: wall time is shown to it once a turn.
+
+use crate::types::{Stamp, Version, WallTime, WriterId};
+
+/// Issues versions for one writer.
+#[derive(Debug)]
+pub struct HybridClock {
+    writer: WriterId,
+    last: Stamp,
+    wall: WallTime,
+}
+
+impl HybridClock {
+    /// A clock that issues for `writer`, which no other clock may share.
+    #[must_use]
+    pub const fn new(writer: WriterId) -> Self {
+        Self { writer, last: Stamp(0), wall: WallTime(0) }
+    }
+
+    /// Shows the clock the time. A wall clock that steps back leaves the stamps where they are.
+    #[inline]
+    pub fn observe(&mut self, now: WallTime) {
+        self.wall = now;
+    }
+
+    /// The wall time it was last shown, in milliseconds.
+    #[inline]
+    #[must_use]
+    pub const fn wall(&self) -> WallTime {
+        self.wall
+    }
+
+    /// A new version, above all it issued before and above `seen`.
+    #[inline]
+    pub fn issue_above(&mut self, seen: Version) -> Version {
+        let after = self.last.max(seen.stamp).0 + 1;
+        self.last = Stamp(after).max(Stamp::at(self.wall));
+        Version { stamp: self.last, writer: self.writer }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_only_rise() {
+        let mut clock = HybridClock::new(WriterId(3));
+        clock.observe(WallTime(1_000));
+        let first = clock.issue_above(Version::default());
+        assert_eq!(first.stamp.wall(), WallTime(1_000));
+        clock.observe(WallTime(10));
+        let second = clock.issue_above(Version::default());
+        assert!(second > first, "a wall clock that steps back does not");
+        let foreign = Version { stamp: Stamp::at(WallTime(5_000)), writer: WriterId(9) };
+        assert!(clock.issue_above(foreign) > foreign);
+        assert!(clock.issue_above(Version::default()) > foreign, "what was seen is remembered");
+    }
+
+    #[test]
+    fn more_than_65536_in_a_millisecond_borrow_from_the_next() {
+        let mut clock = HybridClock::new(WriterId(0));
+        clock.observe(WallTime(7));
+        let mut before = clock.issue_above(Version::default());
+        for _ in 0..70_000 {
+            let after = clock.issue_above(Version::default());
+            assert!(after > before);
+            before = after;
+        }
+        assert_eq!(before.stamp.wall(), WallTime(8));
+    }
+}

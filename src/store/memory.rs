@@ -1,0 +1,52 @@
+//! The account of the store's memory, and its hard limit.
+//!
+//! Invariant: what is charged never exceeds the limit; who would exceed it is refused before anything is
+//! allocated. It counts cells (rounded to the allocator's size classes) and the tables' slots, nothing else: the
+//! buffers of connections have limits of their own.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Bytes in use and the bytes that may be.
+#[derive(Debug)]
+pub(super) struct Memory {
+    used: AtomicI64,
+    max: i64,
+}
+
+/// The limit does not allow it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the memory limit is reached: remove keys or raise --memory-max")]
+pub struct OutOfMemory;
+
+impl Memory {
+    pub(super) fn new(bytes_max: Option<u64>) -> Self {
+        let max = bytes_max.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(i64::MAX);
+        Self { used: AtomicI64::new(0), max }
+    }
+
+    /// Charges `bytes`, or refuses. What shrinks or stays is never refused, and what stays costs nothing.
+    #[inline]
+    pub(super) fn charge(&self, bytes: i64) -> Result<(), OutOfMemory> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 && before.saturating_add(bytes) > self.max {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(OutOfMemory);
+        }
+        Ok(())
+    }
+
+    /// Gives `bytes` back.
+    #[inline]
+    pub(super) fn release(&self, bytes: i64) {
+        if bytes != 0 {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn used_bytes(&self) -> u64 {
+        u64::try_from(self.used.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,244 @@
+//! The store: versioned cells in memory, read and changed one key at a time.
+//!
+//! Invariants: every cell carries a version, and a key's versions only rise; an operation takes one shard's lock
+//! once and decides under it by a pure function (`operation`); what is charged to memory never exceeds the limit;
+//! an expired cell is never shown. It opens no socket, starts no thread and reads no clock: `now` is given.
+//!
+//! A batch goes through three steps, so that its cache misses overlap: [`Store::prefetch_slot`] for each key, then
+//! [`Store::prefetch_cell`] for each, then the operations in order.
+
+mod cell;
+mod clock;
+mod memory;
+mod scan;
+mod sweep;
+mod table;
+
+use std::sync::Arc;
+
+pub use cell::SharedCell;
+pub use clock::HybridClock;
+pub use memory::OutOfMemory;
+pub use scan::Page;
+pub use sweep::{Garbage, Sweeper};
+
+use crate::config::StoreConfig;
+use crate::operation::{Current, Effect, NewValue};
+use crate::types::{KeyHash, Version, WallTime};
+use cell::Cell;
+use memory::Memory;
+use table::{Entry, Table};
+
+/// A store of cells, shared by all workers.
+pub struct Store {
+    table: Table,
+    memory: Arc<Memory>,
+    seed: u64,
+}
+
+/// A live cell, lent under its shard's lock.
+#[derive(Clone, Copy)]
+pub struct View<'a>(&'a Cell);
+
+impl<'a> View<'a> {
+    /// Its version.
+    #[inline]
+    #[must_use]
+    pub fn version(self) -> Version {
+        self.0.version()
+    }
+
+    /// When it expires, if ever.
+    #[inline]
+    #[must_use]
+    pub fn expires_at(self) -> Option<WallTime> {
+        self.0.expires_at()
+    }
+
+    /// Its key.
+    #[inline]
+    #[must_use]
+    pub fn key(self) -> &'a [u8] {
+        self.0.key()
+    }
+
+    /// Its value.
+    #[inline]
+    #[must_use]
+    pub fn value(self) -> &'a [u8] {
+        self.0.value()
+    }
+
+    /// A handle on a value too long to copy under the lock; `None` if it should be copied.
+    #[inline]
+    #[must_use]
+    pub fn share(self) -> Option<SharedCell> {
+        self.0.share()
+    }
+
+    /// What `operation` decides on.
+    #[inline]
+    #[must_use]
+    pub fn current(self) -> Current<'a> {
+        Current { version: self.version(), expires_at: self.expires_at(), value: self.value() }
+    }
+}
+
+/// What an update left behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Updated<R> {
+    /// What the decision answered.
+    pub answer: R,
+    /// The version of the key now: new if something was stored, the old one if it was kept, none if it is gone.
+    pub version: Option<Version>,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(config: &StoreConfig) -> Self {
+        Self {
+            table: Table::new(config.shards.get(), config.hash_seed),
+            memory: Arc::new(Memory::new(config.memory_bytes_max)),
+            seed: config.hash_seed,
+        }
+    }
+
+    /// The hash under which `key` is kept.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        KeyHash::of(key, self.seed)
+    }
+
+    /// Asks for the cache lines of the key's slot; takes no lock.
+    #[inline]
+    pub fn prefetch_slot(&self, hash: KeyHash) {
+        self.table.prefetch_slot(hash);
+    }
+
+    /// Asks for the cache lines of the key's cell; waits for those of its slot.
+    #[inline]
+    pub fn prefetch_cell(&self, hash: KeyHash) {
+        self.table.prefetch_cell(hash);
+    }
+
+    /// Lends the key's live cell to `read`, under the shard's shared lock.
+    #[inline]
+    pub fn get<R>(
+        &self,
+        hash: KeyHash,
+        key: &[u8],
+        now: WallTime,
+        read: impl FnOnce(Option<View<'_>>) -> R,
+    ) -> R {
+        self.table.read(hash, key, |cell| read(live(cell, now)))
+    }
+
+    /// Lets `decide` see the key's live cell and say what becomes of it, all under one exclusive lock.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the effect needs memory beyond the limit; then nothing was changed.
+    #[inline]
+    pub fn update<'v, R>(
+        &self,
+        hash: KeyHash,
+        key: &[u8],
+        clock: &mut HybridClock,
+        decide: impl FnOnce(Option<View<'_>>) -> (Effect<'v>, R),
+    ) -> Result<Updated<R>, OutOfMemory> {
+        let entry = self.table.entry(hash, key);
+        let (effect, answer) = decide(live(entry.cell(), clock.wall()));
+        let version = match effect {
+            Effect::Keep => live(entry.cell(), clock.wall()).map(View::version),
+            Effect::Remove => {
+                self.remove(entry);
+                None
+            }
+            Effect::Store { value, expires_at } => {
+                let seen = entry.cell().map_or(Version::default(), Cell::version);
+                let version = clock.issue_above(seen);
+                self.store(entry, key, version, expires_at, value)?;
+                Some(version)
+            }
+        };
+        Ok(Updated { answer, version })
+    }
+
+    /// Bytes charged: cells and tables.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.memory.used_bytes()
+    }
+
+    /// Cells kept, those that expired but were not swept yet among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no cell is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn remove(&self, entry: Entry<'_>) {
+        let (cell, table_bytes) = entry.remove();
+        let cell_bytes = cell.as_ref().map_or(0, charged);
+        self.memory.release(cell_bytes - table_bytes);
+    }
+
+    #[inline]
+    fn store(
+        &self,
+        mut entry: Entry<'_>,
+        key: &[u8],
+        version: Version,
+        expires_at: Option<WallTime>,
+        value: NewValue<'_>,
+    ) -> Result<(), OutOfMemory> {
+        let mut digits = itoa::Buffer::new();
+        let present_bytes = entry.cell().map_or(0, |cell| cell.value().len());
+        let (kept_bytes, added) = match value {
+            NewValue::Bytes(bytes) => (0, bytes),
+            NewValue::Appended(suffix) => (present_bytes, suffix),
+            NewValue::Unchanged => (present_bytes, &[][..]),
+            NewValue::Integer(number) => (0, digits.format(number).as_bytes()),
+        };
+        if let Some(cell) = entry.cell_mut()
+            && cell.change_in_place(version, expires_at, kept_bytes, added)
+        {
+            return Ok(());
+        }
+        let before = entry.cell().map_or(0, charged);
+        let value_bytes = kept_bytes + added.len();
+        let needed = cell::allocated_bytes(key.len(), value_bytes, expires_at.is_some()) as i64 - before;
+        let growth = entry.growth_bytes();
+        self.memory.charge(needed + growth)?;
+        let kept = entry.cell().map_or(&[][..], |cell| &cell.value()[..kept_bytes]);
+        let cell = Cell::new(version, expires_at, key, kept, added);
+        let (replaced, grown) = entry.put(cell);
+        self.memory.release(growth - grown);
+        drop(replaced);
+        Ok(())
+    }
+}
+
+#[inline]
+fn charged(cell: &Cell) -> i64 {
+    cell.allocated_bytes() as i64
+}
+
+#[inline]
+fn live(cell: Option<&Cell>, now: WallTime) -> Option<View<'_>> {
+    cell.filter(|cell| !expired(cell, now)).map(View)
+}
+
+#[inline]
+fn expired(cell: &Cell, now: WallTime) -> bool {
+    cell.expires_at().is_some_and(|at| at <= now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Walking the store in token order, a page at a time, while it changes.
+//!
+//! Invariant: a key that is there from the first page to the last is returned at least once. The cursor is a
+//! place on the ring, so it survives every change of the table, and any node could go on from it. One page reads
+//! one shard after another and locks each only while its own keys are copied out.
+
+use crate::store::{Store, View, expired};
+use crate::types::{Token, WallTime};
+
+/// Bits of a token that a cursor leaves out, so that it is exact in clients whose numbers are doubles (53 bits).
+const CURSOR_SHIFT: u32 = 11;
+const CURSOR_END: u64 = 1 << (u64::BITS - CURSOR_SHIFT);
+
+/// Shards that one page looks into at most, so that a page over an almost empty store stays short.
+const SHARDS_PER_PAGE: usize = 64;
+
+/// Where to go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// The next page's cursor; 0 when the ring has been walked.
+    pub next: u64,
+    /// Cells visited.
+    pub visited: usize,
+}
+
+impl Store {
+    /// Visits about `count` cells (at least 1, if there are any in reach) from `cursor` on; 0 begins.
+    pub fn scan(&self, cursor: u64, count: usize, now: WallTime, mut visit: impl FnMut(View<'_>)) -> Page {
+        let mut page = Page { next: cursor.min(CURSOR_END), visited: 0 };
+        for _ in 0..SHARDS_PER_PAGE {
+            if page.next == CURSOR_END {
+                return Page { next: 0, ..page };
+            }
+            if page.visited >= count.max(1) {
+                break;
+            }
+            let wanted = count.max(1) - page.visited;
+            let (next, visited) = self.scan_shard(page.next, wanted, now, &mut visit);
+            page = Page { next, visited: page.visited + visited };
+        }
+        if page.next == CURSOR_END { Page { next: 0, ..page } } else { page }
+    }
+
+    /// Visits the `wanted` cells of the cursor's shard that come next, and those that share the last one's place.
+    fn scan_shard(
+        &self,
+        cursor: u64,
+        wanted: usize,
+        now: WallTime,
+        visit: &mut impl FnMut(View<'_>),
+    ) -> (u64, usize) {
+        let shard = self.table.shard_of(Token(cursor << CURSOR_SHIFT));
+        let after_shard = match self.table.first_token(shard + 1) {
+            _ if shard + 1 == self.table.shards() => CURSOR_END,
+            token => token.0 >> CURSOR_SHIFT,
+        };
+        let mut visited = 0;
+        let mut next = after_shard;
+        self.table.for_each(shard, |cells| {
+            let mut places: Vec<_> = cells
+                .map(|(token, cell)| (token.0 >> CURSOR_SHIFT, cell))
+                .filter(|&(place, cell)| place >= cursor && !expired(cell, now))
+                .collect();
+            if places.len() > wanted {
+                let (_, &mut (last, _), _) = places.select_nth_unstable_by_key(wanted - 1, |&(place, _)| place);
+                places.retain(|&(place, _)| place <= last);
+                next = last + 1;
+            }
+            for (_, cell) in &places {
+                visit(View(cell));
+            }
+            visited = places.len();
+        });
+        (next, visited)
+    }
+}

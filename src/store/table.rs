@@ -1,0 +1,345 @@
+//! The table: cells in the shards of a DashMap, reached by a hash that was computed once.
+//!
+//! Invariant: an operation locks one shard, once, and never two. A shard is an arc of the ring: the bits that
+//! choose it are the top bits of the token. Prefetching touches no lock where it only guesses (`prefetch_slot`), so
+//! its guesses are never trusted. It does not know what expiry, conditions or memory limits mean.
+#![allow(unsafe_code)]
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::mem;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use dashmap::{DashMap, RwLock, RwLockWriteGuard, SharedValue};
+use hashbrown::raw::{Bucket, RawTable};
+
+use crate::store::cell::Cell;
+use crate::types::{KeyHash, TAG_BITS, Token};
+
+type Element = (Cell, SharedValue<()>);
+type Shard = RawTable<Element>;
+
+/// Bytes of a slot and its control byte.
+const SLOT_BYTES: usize = size_of::<Element>() + 1;
+const _: () = assert!(size_of::<Element>() == 8);
+
+/// A shard that holds fewer than 1/16 of its slots gives memory back, if it has more slots than this.
+const SHRINK_BUCKETS_MIN: usize = 64;
+
+const CACHE_LINE_BYTES: usize = 64;
+
+/// A hasher that is never asked: every access brings its hash along. DashMap wants one by type.
+#[derive(Default)]
+pub(super) struct NoHasher(u64);
+
+impl Hasher for NoHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = KeyHash::of(bytes, self.0).0;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Hash for Cell {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.key());
+    }
+}
+
+impl PartialEq for Cell {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Cell {}
+
+/// Where a shard's slots lie and how many there are, packed: a guess for prefetching, never dereferenced.
+#[derive(Default)]
+struct Hint(AtomicU64);
+
+/// Bits of a hint that hold the logarithm of the number of buckets.
+const HINT_LOG_BITS: u32 = 6;
+
+impl Hint {
+    fn publish(&self, shard: &Shard) {
+        let address = shard.data_end().addr().get() as u64;
+        self.0.store(address << HINT_LOG_BITS | u64::from(shard.buckets().trailing_zeros()), Ordering::Relaxed);
+    }
+
+    /// The address of the control bytes, which the slots precede, and the mask of bucket numbers.
+    #[inline]
+    fn guess(&self) -> (usize, usize) {
+        let packed = self.0.load(Ordering::Relaxed);
+        let log = (packed & ((1 << HINT_LOG_BITS) - 1)) as u32;
+        ((packed >> HINT_LOG_BITS) as usize, (1usize << log) - 1)
+    }
+}
+
+pub(super) struct Table {
+    map: DashMap<Cell, (), BuildHasherDefault<NoHasher>>,
+    hints: Box<[Hint]>,
+    /// Cells of each shard that may expire, so that a sweep skips the others.
+    expiring: Box<[AtomicU32]>,
+    seed: u64,
+    shard_shift: u32,
+}
+
+impl Table {
+    /// A table of `shards` shards, a power of two above 1.
+    pub(super) fn new(shards: usize, seed: u64) -> Self {
+        assert!(shards.is_power_of_two() && shards > 1, "config.rs sees to it");
+        let hasher = BuildHasherDefault::default();
+        Self {
+            map: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, shards),
+            hints: (0..shards).map(|_| Hint::default()).collect(),
+            expiring: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            seed,
+            shard_shift: u64::BITS - shards.trailing_zeros(),
+        }
+    }
+
+    pub(super) fn shards(&self) -> usize {
+        self.hints.len()
+    }
+
+    /// The shard of a token: its top bits, which are the bits that DashMap itself would choose by.
+    #[inline]
+    pub(super) fn shard_of(&self, token: Token) -> usize {
+        (token.0 >> self.shard_shift) as usize
+    }
+
+    /// The first token of a shard's arc.
+    pub(super) fn first_token(&self, shard: usize) -> Token {
+        Token((shard as u64) << self.shard_shift)
+    }
+
+    #[inline]
+    fn lock(&self, shard: usize) -> &RwLock<Shard> {
+        &self.map.shards()[shard]
+    }
+
+    /// First step of a batch: asks for the lines of the shard and of the likely slot. Takes no lock.
+    #[inline]
+    pub(super) fn prefetch_slot(&self, hash: KeyHash) {
+        let shard = self.shard_of(hash.token());
+        prefetch(std::ptr::from_ref(self.lock(shard)).addr());
+        let (control, mask) = self.hints[shard].guess();
+        let bucket = hash.0 as usize & mask;
+        prefetch(control.wrapping_add(bucket));
+        prefetch(control.wrapping_sub((bucket + 1) * size_of::<Element>()));
+        prefetch(control.wrapping_sub((bucket + 8) * size_of::<Element>()));
+    }
+
+    /// Second step, when the slots have arrived: asks for the lines of the cell.
+    #[inline]
+    pub(super) fn prefetch_cell(&self, hash: KeyHash) {
+        let shard = self.lock(self.shard_of(hash.token())).read();
+        if let Some((cell, _)) = shard.get(hash.0, |_| true) {
+            let address = cell.address();
+            drop(shard);
+            prefetch(address);
+            prefetch(address + CACHE_LINE_BYTES);
+        }
+    }
+
+    /// Lends the key's cell to `read` under the shard's shared lock.
+    #[inline]
+    pub(super) fn read<R>(&self, hash: KeyHash, key: &[u8], read: impl FnOnce(Option<&Cell>) -> R) -> R {
+        let shard = self.lock(self.shard_of(hash.token())).read();
+        read(shard.get(hash.0, |(cell, _)| cell.key() == key).map(|(cell, _)| cell))
+    }
+
+    /// The key's place, under the shard's exclusive lock until it is dropped.
+    #[inline]
+    pub(super) fn entry(&self, hash: KeyHash, key: &[u8]) -> Entry<'_> {
+        let index = self.shard_of(hash.token());
+        let shard = self.lock(index).write();
+        let bucket = shard.find(hash.0, |(cell, _)| cell.key() == key);
+        Entry { table: self, shard, index, hash, bucket }
+    }
+
+    /// Lends each cell of a shard, with its token, under the shared lock.
+    pub(super) fn for_each<'t>(&'t self, index: usize, visit: impl FnOnce(&mut dyn Iterator<Item = (Token, &Cell)>) + 't) {
+        let shard = self.lock(index).read();
+        // SAFETY: the table is neither changed nor dropped while the shared lock is held, which outlives `visit`.
+        let cells = unsafe { shard.iter().map(|bucket| &bucket.as_ref().0) };
+        visit(&mut cells.map(|cell| (KeyHash::of(cell.key(), self.seed).token(), cell)));
+    }
+
+    /// Removes the cells of a shard that may expire and for which `gone` holds; returns the slots looked at, the
+    /// cells removed and the change in bytes.
+    pub(super) fn sweep(&self, index: usize, gone: impl Fn(&Cell) -> bool) -> Swept {
+        if self.expiring[index].load(Ordering::Relaxed) == 0 {
+            return Swept { slots: 0, cells: 0, bytes: 0 };
+        }
+        let mut shard = self.lock(index).write();
+        let mut swept = Swept { slots: shard.buckets(), cells: 0, bytes: 0 };
+        // SAFETY: the exclusive lock is held; erasing the bucket just yielded is allowed while iterating, and an
+        // erased element is dropped once, here.
+        unsafe {
+            for bucket in shard.iter() {
+                let cell = &bucket.as_ref().0;
+                if cell.expires() && gone(cell) {
+                    swept.cells += 1;
+                    swept.bytes -= signed(cell.allocated_bytes());
+                    shard.erase(bucket);
+                }
+            }
+        }
+        self.expiring[index].fetch_sub(swept.cells, Ordering::Relaxed);
+        swept.bytes += self.shrink_if_sparse(index, &mut shard);
+        swept
+    }
+
+    /// Takes a whole shard's cells out at once; the caller drops them outside the lock, at its leisure.
+    pub(super) fn take(&self, index: usize) -> Taken {
+        let mut shard = self.lock(index).write();
+        let table_bytes = table_bytes(&shard);
+        let cells = mem::replace(&mut *shard, RawTable::new());
+        self.hints[index].publish(&shard);
+        self.expiring[index].store(0, Ordering::Relaxed);
+        Taken { cells, table_bytes }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.shards().iter().map(|shard| shard.read().len()).sum()
+    }
+
+    fn shrink_if_sparse(&self, index: usize, shard: &mut Shard) -> i64 {
+        let before = shard.buckets();
+        if before <= SHRINK_BUCKETS_MIN || shard.len() * 16 > before {
+            return 0;
+        }
+        let bytes = table_bytes(shard);
+        shard.shrink_to(shard.len() * 2, |(cell, _)| KeyHash::of(cell.key(), self.seed).0);
+        self.hints[index].publish(shard);
+        signed(table_bytes(shard)) - signed(bytes)
+    }
+}
+
+/// What a sweep of one shard did.
+pub(super) struct Swept {
+    pub(super) slots: usize,
+    pub(super) cells: u32,
+    pub(super) bytes: i64,
+}
+
+/// The former content of a shard.
+pub(super) struct Taken {
+    cells: Shard,
+    table_bytes: usize,
+}
+
+impl Taken {
+    /// Bytes that go free when it is dropped.
+    pub(super) fn bytes(&self) -> i64 {
+        // SAFETY: the table is owned and unchanged while it is iterated.
+        let cells: usize = unsafe { self.cells.iter().map(|bucket| bucket.as_ref().0.allocated_bytes()).sum() };
+        signed(cells + self.table_bytes)
+    }
+}
+
+/// A key's place in its shard, whether or not a cell is there.
+pub(super) struct Entry<'t> {
+    table: &'t Table,
+    shard: RwLockWriteGuard<'t, Shard>,
+    index: usize,
+    hash: KeyHash,
+    bucket: Option<Bucket<Element>>,
+}
+
+impl Entry<'_> {
+    #[inline]
+    pub(super) fn cell(&self) -> Option<&Cell> {
+        // SAFETY: the bucket was found under the lock still held, and any change consumes the entry.
+        self.bucket.as_ref().map(|bucket| unsafe { &bucket.as_ref().0 })
+    }
+
+    #[inline]
+    pub(super) fn cell_mut(&mut self) -> Option<&mut Cell> {
+        // SAFETY: as in `cell`; the lock is exclusive and `&mut self` excludes a second borrow.
+        self.bucket.as_ref().map(|bucket| unsafe { &mut bucket.as_mut().0 })
+    }
+
+    /// Bytes by which the table itself would grow if a cell were put here.
+    #[inline]
+    pub(super) fn growth_bytes(&self) -> i64 {
+        if self.bucket.is_some() || self.shard.len() < self.shard.capacity() {
+            return 0;
+        }
+        let slots = (self.shard.capacity() + 1) * 8 / 7;
+        signed(slots.next_power_of_two().max(4) * SLOT_BYTES) - signed(table_bytes(&self.shard))
+    }
+
+    /// Puts `cell` here and returns the one that was, with the bytes by which the table grew.
+    #[inline]
+    pub(super) fn put(mut self, cell: Cell) -> (Option<Cell>, i64) {
+        let expiring = i32::from(cell.expires()) - i32::from(self.cell().is_some_and(Cell::expires));
+        self.count_expiring(expiring);
+        if let Some(present) = self.cell_mut() {
+            return (Some(mem::replace(present, cell)), 0);
+        }
+        let before = table_bytes(&self.shard);
+        let seed = self.table.seed;
+        let element = (cell, SharedValue::new(()));
+        self.shard.insert(self.hash.0, element, |(cell, _)| KeyHash::of(cell.key(), seed).0);
+        let growth = signed(table_bytes(&self.shard)) - signed(before);
+        if growth != 0 {
+            self.table.hints[self.index].publish(&self.shard);
+        }
+        (None, growth)
+    }
+
+    /// Removes the cell, if there is one, and returns it with the change in the table's bytes.
+    #[inline]
+    pub(super) fn remove(mut self) -> (Option<Cell>, i64) {
+        let Some(bucket) = self.bucket.take() else { return (None, 0) };
+        // SAFETY: the bucket was found under the lock still held.
+        let ((cell, _), _) = unsafe { self.shard.remove(bucket) };
+        self.count_expiring(-i32::from(cell.expires()));
+        let change = self.table.shrink_if_sparse(self.index, &mut self.shard);
+        (Some(cell), change)
+    }
+
+    #[inline]
+    fn count_expiring(&self, change: i32) {
+        if change != 0 {
+            // Wraps for -1, and never goes below zero: each cell that is taken off was counted when it was put.
+            self.table.expiring[self.index].fetch_add(change as u32, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Bytes that a shard's slots and control bytes take; one that never held a cell has one bucket, a static.
+#[inline]
+fn table_bytes(shard: &Shard) -> usize {
+    if shard.buckets() == 1 { 0 } else { shard.buckets() * SLOT_BYTES }
+}
+
+#[inline]
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).expect("less than the address space")
+}
+
+/// Asks the processor for the line at `address`, which need not be valid.
+#[inline]
+fn prefetch(address: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a prefetch of any address, mapped or not, has no effect that a program can see.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    let _ = address;
+}
+
+// The bits that a table of 2^57 buckets or fewer reads, and those of its tag, leave the shard's bits in between.
+const _: () = assert!(TAG_BITS == 7);
