@@ -7,6 +7,9 @@
 
 pub mod config;
 pub mod message;
+pub mod metrics;
 pub mod operation;
+pub mod protocol;
+pub mod server;
 pub mod store;
 pub mod types;
