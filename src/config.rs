@@ -30,6 +30,9 @@ pub const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
 /// How long a new connection may stay silent by default.
 pub const FIRST_BYTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
+/// Requests in one native batch.
+pub const BATCH_COUNT_MAX: u32 = 4096;
+
 /// Room in a request for its names, numbers and framing, beside its keys and values.
 const REQUEST_OVERHEAD_BYTES: usize = 64 << 10;
 

@@ -98,6 +98,28 @@ pub enum Request<'a> {
     Batch(Batch<'a>),
 }
 
+impl<'a> Request<'a> {
+    /// The one key that it is about, if it is about one.
+    #[inline]
+    #[must_use]
+    pub const fn key(&self) -> Option<&'a [u8]> {
+        match *self {
+            Self::Get { key }
+            | Self::GetRange { key, .. }
+            | Self::Put { key, .. }
+            | Self::Remove { key, .. }
+            | Self::Increment { key, .. }
+            | Self::Append { key, .. }
+            | Self::Expire { key, .. } => Some(key),
+            Self::Ping
+            | Self::Authenticate { .. }
+            | Self::Stats
+            | Self::Scan { .. }
+            | Self::Batch(_) => None,
+        }
+    }
+}
+
 /// Requests that share a frame. They are framed soundly; each is decoded, and may prove wrong, on its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Batch<'a> {

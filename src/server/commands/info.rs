@@ -1,0 +1,260 @@
+//! Commands about the node: INFO, CONFIG GET, COMMAND.
+
+use std::fmt::Write;
+
+use crate::metrics::{ErrorKind, Recorder};
+use crate::protocol::resp::request::Arguments;
+use crate::protocol::resp::reply;
+use crate::server::commands::{Access, COMMANDS, Command, CommandError, Context, Question, entry, find, glob};
+use crate::server::engine::{Engine, operation_name};
+
+/// The Redis version whose string commands are answered; clients decide by it what they may ask.
+const COMPATIBLE_VERSION: &str = "7.2.0";
+
+pub(super) fn ask(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let sections = arguments.iter_from(1, 1).take(32);
+    let sections = sections.map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
+    context.question = Some(Question::Info { sections });
+    Ok(())
+}
+
+type Section = fn(&mut String, &Engine, &Recorder);
+
+/// Sections by name; those that are shown when none is asked for come with `true`.
+const SECTIONS: [(&str, bool, Section); 8] = [
+    ("server", true, server),
+    ("clients", true, clients),
+    ("memory", true, memory),
+    ("stats", true, stats),
+    ("commandstats", false, command_stats),
+    ("errorstats", true, error_stats),
+    ("latencystats", false, latency_stats),
+    ("keyspace", true, keyspace),
+];
+
+/// The text of INFO, when the counters of all workers have been merged.
+pub(crate) fn info(engine: &Engine, merged: &Recorder, sections: &[String]) -> String {
+    let all = sections.iter().any(|name| name == "all" || name == "everything");
+    let defaults = sections.is_empty() || sections.iter().any(|name| name == "default");
+    let mut text = String::with_capacity(4096);
+    for (name, shown, write) in SECTIONS {
+        if all || (defaults && shown) || sections.iter().any(|wanted| wanted == name) {
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            let (first, rest) = name.split_at(1);
+            let _ = write!(text, "# {}{rest}\r\n", first.to_uppercase());
+            write(&mut text, engine, merged);
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{name}:{value}\r\n");
+}
+
+fn server(text: &mut String, engine: &Engine, _merged: &Recorder) {
+    line(text, "redis_version", COMPATIBLE_VERSION);
+    line(text, "redis_mode", "standalone");
+    line(text, "annulus_version", env!("CARGO_PKG_VERSION"));
+    line(text, "os", std::env::consts::OS);
+    line(text, "arch_bits", usize::BITS);
+    line(text, "process_id", std::process::id());
+    line(text, "tcp_port", engine.shared.address.port());
+    line(text, "uptime_in_seconds", engine.now.0 / 1_000_000_000);
+    line(text, "workers", engine.shared.mailboxes.len());
+}
+
+fn clients(text: &mut String, engine: &Engine, _merged: &Recorder) {
+    line(text, "connected_clients", engine.shared.connections());
+    line(text, "maxclients", engine.shared.limits.connections_max);
+}
+
+fn memory(text: &mut String, engine: &Engine, _merged: &Recorder) {
+    line(text, "used_memory", engine.shared.store.used_bytes());
+    line(text, "maxmemory", engine.shared.memory_bytes_max.unwrap_or(0));
+    line(text, "maxmemory_policy", "noeviction");
+}
+
+/// The counters that INFO and the native `Stats` share, with the names of the latter.
+pub(crate) fn stats_counters(engine: &Engine, merged: &Recorder) -> Vec<(&'static str, u64)> {
+    let totals = merged.totals;
+    let mut counters = vec![
+        ("uptime_seconds", engine.now.0 / 1_000_000_000),
+        ("connections", engine.shared.connections() as u64),
+        ("connections_accepted", totals.connections_accepted),
+        ("connections_refused", totals.connections_refused),
+        ("connections_handed_over", totals.connections_handed_over),
+        ("connections_timed_out", totals.connections_timed_out),
+        ("requests", merged.requests()),
+        ("read_bytes", totals.bytes_read),
+        ("written_bytes", totals.bytes_written),
+        ("hits", totals.hits),
+        ("misses", totals.misses),
+        ("expired", totals.expired),
+        ("turns", totals.turns),
+        ("keys", engine.shared.store.len() as u64),
+        ("memory_used_bytes", engine.shared.store.used_bytes()),
+    ];
+    counters.extend(ErrorKind::ALL.map(|kind| (error_counter(kind), merged.errors(kind))));
+    counters
+}
+
+const fn error_counter(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Protocol => "errors_protocol",
+        ErrorKind::Command => "errors_command",
+        ErrorKind::State => "errors_state",
+        ErrorKind::TooLarge => "errors_too_large",
+        ErrorKind::OutOfMemory => "errors_out_of_memory",
+        ErrorKind::Overloaded => "errors_overloaded",
+    }
+}
+
+fn stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
+    let totals = merged.totals;
+    line(text, "total_connections_received", totals.connections_accepted);
+    line(text, "rejected_connections", totals.connections_refused);
+    line(text, "handed_over_connections", totals.connections_handed_over);
+    line(text, "timed_out_connections", totals.connections_timed_out);
+    line(text, "total_commands_processed", merged.requests());
+    line(text, "total_net_input_bytes", totals.bytes_read);
+    line(text, "total_net_output_bytes", totals.bytes_written);
+    line(text, "keyspace_hits", totals.hits);
+    line(text, "keyspace_misses", totals.misses);
+    line(text, "expired_keys", totals.expired);
+    line(text, "event_loop_turns", totals.turns);
+    line(text, "total_error_replies", ErrorKind::ALL.map(|kind| merged.errors(kind)).iter().sum::<u64>());
+}
+
+fn command_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
+    for (number, operation) in merged.operations().iter().enumerate() {
+        if operation.count > 0 {
+            let name = operation_name(number);
+            let (count, errors) = (operation.count, operation.errors);
+            let _ = write!(text, "cmdstat_{name}:calls={count},failed_calls={errors}\r\n");
+        }
+    }
+}
+
+fn latency_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
+    for (number, operation) in merged.operations().iter().enumerate() {
+        if operation.count > 0 {
+            let us = |quantile| operation.latency_ns(quantile) as f64 / 1000.0;
+            let (p50, p99, p999) = (us(0.5), us(0.99), us(0.999));
+            let name = operation_name(number);
+            let _ = write!(text, "latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}\r\n");
+        }
+    }
+}
+
+fn error_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
+    for kind in ErrorKind::ALL {
+        let count = merged.errors(kind);
+        if count > 0 {
+            let _ = write!(text, "errorstat_{}:count={count}\r\n", kind.name());
+        }
+    }
+}
+
+fn keyspace(text: &mut String, engine: &Engine, _merged: &Recorder) {
+    let keys = engine.shared.store.len();
+    if keys > 0 {
+        let _ = write!(text, "db0:keys={keys}\r\n");
+    }
+}
+
+pub(super) fn config(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    if !arguments[1].eq_ignore_ascii_case(b"GET") {
+        return Err(CommandError::subcommand("CONFIG", &arguments[1]));
+    }
+    if arguments.len() < 3 {
+        return Err(CommandError::subcommand_arity("config", &arguments[1]));
+    }
+    let settings = settings(context.engine);
+    let wanted = |name: &str| {
+        arguments.iter_from(2, 1).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+    };
+    let chosen: Vec<_> = settings.iter().filter(|(name, _)| wanted(name)).collect();
+    let out = context.out.bytes();
+    reply::map_head(out, context.session.resp, chosen.len());
+    for (name, value) in chosen {
+        reply::bulk(out, name.as_bytes());
+        reply::bulk(out, value.as_bytes());
+    }
+    Ok(())
+}
+
+/// What CONFIG GET tells, under the names that Redis clients ask for.
+fn settings(engine: &Engine) -> Vec<(&'static str, String)> {
+    let (shared, limits) = (&engine.shared, &engine.shared.limits);
+    vec![
+        ("appendonly", "no".into()),
+        ("bind", shared.address.ip().to_string()),
+        ("databases", "1".into()),
+        ("io-threads", shared.mailboxes.len().to_string()),
+        ("maxclients", limits.connections_max.to_string()),
+        ("maxmemory", shared.memory_bytes_max.unwrap_or(0).to_string()),
+        ("maxmemory-policy", "noeviction".into()),
+        ("port", shared.address.port().to_string()),
+        ("proto-max-bulk-len", limits.value_bytes_max.to_string()),
+        ("save", String::new()),
+        ("timeout", limits.idle_timeout.map_or(0, |timeout| timeout.as_secs()).to_string()),
+    ]
+}
+
+pub(super) fn command(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let out = context.out.bytes();
+    let Some(subcommand) = arguments.get(1) else {
+        reply::array_head(out, COMMANDS.len());
+        for entry in COMMANDS {
+            describe(out, context.session.resp, entry);
+        }
+        return Ok(());
+    };
+    match subcommand.to_ascii_uppercase().as_slice() {
+        b"COUNT" if arguments.len() == 2 => reply::integer(out, COMMANDS.len() as i64),
+        b"COUNT" => return Err(CommandError::subcommand_arity("command", subcommand)),
+        b"INFO" => {
+            reply::array_head(out, arguments.len() - 2);
+            for name in arguments.iter_from(2, 1) {
+                match find(name) {
+                    Some(id) => describe(out, context.session.resp, entry(id)),
+                    None => reply::null(out, context.session.resp),
+                }
+            }
+        }
+        b"DOCS" => {
+            let text = "ERR COMMAND DOCS is not offered; COMMAND lists the commands";
+            return Err(CommandError::Other(text.into()));
+        }
+        _ => return Err(CommandError::subcommand("COMMAND", subcommand)),
+    }
+    Ok(())
+}
+
+fn describe(out: &mut Vec<u8>, version: crate::protocol::resp::RespVersion, entry: &Command) {
+    reply::array_head(out, 10);
+    reply::bulk(out, entry.name.as_bytes());
+    reply::integer(out, i64::from(entry.arity));
+    reply::set_head(out, version, entry.flags.len());
+    for flag in entry.flags {
+        reply::simple(out, flag);
+    }
+    reply::integer(out, entry.keys.first.map_or(0, |first| first.get() as i64));
+    reply::integer(out, i64::from(entry.keys.last));
+    reply::integer(out, i64::from(entry.keys.step));
+    let category = match entry.access {
+        Access::None => "@connection",
+        Access::Read => "@read",
+        Access::Write | Access::ReadModifyWrite => "@write",
+    };
+    reply::set_head(out, version, 1);
+    reply::simple(out, category);
+    // Tips, key specifications and subcommands: none.
+    for _ in 0..3 {
+        reply::array_head(out, 0);
+    }
+}

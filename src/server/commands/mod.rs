@@ -1,0 +1,333 @@
+//! The commands of RESP: ONE table, one entry a command. To add a command is to add an entry and its handler.
+//!
+//! Invariant: an entry says all there is to know of a command before it runs: its arity is checked, its first key
+//! hashed and prefetched by it, so a handler may index the arguments that the arity guarantees. Handlers change
+//! the store through `operation` only and write exactly one reply, or ask a question that will be answered.
+
+mod clients;
+mod glob;
+mod info;
+mod keys;
+mod numbers;
+mod strings;
+
+use std::num::NonZeroUsize;
+
+use crate::metrics::ErrorKind;
+use crate::protocol::resp::reply;
+use crate::protocol::resp::request::Arguments;
+use crate::server::engine::Engine;
+use crate::server::output::Output;
+use crate::server::session::Session;
+use crate::types::KeyHash;
+
+pub(crate) use info::{info, stats_counters};
+
+/// The number of a command: its place in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CommandId(pub(crate) u8);
+
+/// What a command does to keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// Nothing.
+    None,
+    /// It reads.
+    Read,
+    /// It writes without looking.
+    Write,
+    /// What it writes depends on what is there: linearizable as soon as a key has replicas.
+    ReadModifyWrite,
+}
+
+/// Which arguments are keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    pub(crate) first: Option<NonZeroUsize>,
+    /// Negative: counted from the end.
+    pub(crate) last: i8,
+    pub(crate) step: u8,
+}
+
+const NO_KEYS: Keys = Keys { first: None, last: 0, step: 0 };
+const ONE_KEY: Keys = Keys { first: NonZeroUsize::new(1), last: 1, step: 1 };
+const ALL_KEYS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 1 };
+const KEY_VALUE_PAIRS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 2 };
+
+/// What a handler runs in.
+pub(crate) struct Context<'w> {
+    pub(crate) engine: &'w mut Engine,
+    pub(crate) session: &'w mut Session,
+    pub(crate) out: &'w mut Output,
+    pub(crate) command: &'static Command,
+    /// The hash of the first key, of a command that has one.
+    pub(crate) hash: KeyHash,
+    /// What has to be asked of all workers before there is an answer.
+    pub(crate) question: Option<Question>,
+}
+
+/// Something that takes the counters of all workers to answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    /// INFO of these sections; none: the default ones.
+    Info { sections: Vec<String> },
+    /// The native `Stats` request of this id.
+    Stats { id: crate::message::RequestId },
+}
+
+type Handler = fn(&mut Context<'_>, &Arguments<'_>) -> Result<(), CommandError>;
+
+/// One command.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    /// Arguments with the name; negative: at least so many.
+    pub(crate) arity: i8,
+    pub(crate) flags: &'static [&'static str],
+    pub(crate) keys: Keys,
+    pub(crate) access: Access,
+    pub(crate) handler: Handler,
+}
+
+const fn command(
+    name: &'static str,
+    arity: i8,
+    flags: &'static [&'static str],
+    keys: Keys,
+    access: Access,
+    handler: Handler,
+) -> Command {
+    Command { name, arity, flags, keys, access, handler }
+}
+
+const READ: &[&str] = &["readonly", "fast"];
+const WRITE: &[&str] = &["write", "denyoom", "fast"];
+const FREE: &[&str] = &["write", "fast"];
+const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+const ADMIN: &[&str] = &["loading", "stale"];
+
+/// Every command, by name.
+#[rustfmt::skip]
+pub(crate) static COMMANDS: &[Command] = &[
+    command("append",   3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
+    command("auth",     -2, CONNECTION, NO_KEYS,         Access::None,            clients::auth),
+    command("client",   -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
+    command("command",  -1, ADMIN,      NO_KEYS,         Access::None,            info::command),
+    command("config",   -2, ADMIN,      NO_KEYS,         Access::None,            info::config),
+    command("dbsize",   1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
+    command("decr",     2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
+    command("decrby",   3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decrby),
+    command("del",      -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
+    command("echo",     2,  CONNECTION, NO_KEYS,         Access::None,            clients::echo),
+    command("exists",   -2, READ,       ALL_KEYS,        Access::Read,            keys::exists),
+    command("expire",   -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, keys::expire),
+    command("flushall", -1, &["write"], NO_KEYS,         Access::Write,           keys::flush),
+    command("flushdb",  -1, &["write"], NO_KEYS,         Access::Write,           keys::flush),
+    command("get",      2,  READ,       ONE_KEY,         Access::Read,            strings::get),
+    command("getdel",   2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, strings::getdel),
+    command("hello",    -1, CONNECTION, NO_KEYS,         Access::None,            clients::hello),
+    command("incr",     2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incr),
+    command("incrby",   3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrby),
+    command("info",     -1, ADMIN,      NO_KEYS,         Access::None,            info::ask),
+    command("mget",     -2, READ,       ALL_KEYS,        Access::Read,            strings::mget),
+    command("mset",     -3, WRITE,      KEY_VALUE_PAIRS, Access::Write,           strings::mset),
+    command("persist",  2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, keys::persist),
+    command("pexpire",  -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, keys::pexpire),
+    command("ping",     -1, CONNECTION, NO_KEYS,         Access::None,            clients::ping),
+    command("pttl",     2,  READ,       ONE_KEY,         Access::Read,            keys::pttl),
+    command("quit",     -1, CONNECTION, NO_KEYS,         Access::None,            clients::quit),
+    command("reset",    1,  CONNECTION, NO_KEYS,         Access::None,            clients::reset),
+    command("scan",     -2, &["readonly"], NO_KEYS,      Access::Read,            keys::scan),
+    command("select",   2,  CONNECTION, NO_KEYS,         Access::None,            clients::select),
+    command("set",      -3, WRITE,      ONE_KEY,         Access::Write,           strings::set),
+    command("setnx",    3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::setnx),
+    command("strlen",   2,  READ,       ONE_KEY,         Access::Read,            strings::strlen),
+    command("ttl",      2,  READ,       ONE_KEY,         Access::Read,            keys::ttl),
+    command("type",     2,  READ,       ONE_KEY,         Access::Read,            keys::kind),
+    command("unlink",   -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
+];
+
+const _: () = assert!(COMMANDS.len() < NOWHERE as usize);
+
+/// The longest name, and what a name is packed into to be compared at once.
+const NAME_BYTES_MAX: usize = 16;
+const INDEX_SLOTS: usize = 256;
+const NOWHERE: u8 = u8::MAX;
+
+/// Slots of an open-addressed index over the packed names, built by the compiler.
+static INDEX: [(u128, u8); INDEX_SLOTS] = index();
+
+const fn index() -> [(u128, u8); INDEX_SLOTS] {
+    let mut slots = [(0, NOWHERE); INDEX_SLOTS];
+    let mut number = 0;
+    while number < COMMANDS.len() {
+        let name = COMMANDS[number].name.as_bytes();
+        assert!(name.len() <= NAME_BYTES_MAX);
+        let mut packed: u128 = 0;
+        let mut at = 0;
+        while at < name.len() {
+            packed |= (name[at] as u128) << (8 * at);
+            at += 1;
+        }
+        let mut slot = slot_of(packed);
+        while slots[slot].1 != NOWHERE {
+            slot = (slot + 1) % INDEX_SLOTS;
+        }
+        slots[slot] = (packed, number as u8);
+        number += 1;
+    }
+    slots
+}
+
+#[inline]
+const fn slot_of(packed: u128) -> usize {
+    let folded = (packed as u64) ^ (packed >> 64) as u64;
+    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize
+}
+
+/// Bit 5 of every byte: what tells a small letter from a capital one.
+const SMALL: u128 = 0x2020_2020_2020_2020_2020_2020_2020_2020;
+
+/// The command of this name, in whatever case.
+#[inline]
+pub(crate) fn find(name: &[u8]) -> Option<CommandId> {
+    if name.len() > NAME_BYTES_MAX || name.is_empty() {
+        return None;
+    }
+    let mut bytes = [0; NAME_BYTES_MAX];
+    bytes[..name.len()].copy_from_slice(name);
+    // Names are letters only, and no other byte becomes a small letter this way but its capital.
+    let mask = u128::MAX >> (8 * (NAME_BYTES_MAX - name.len()));
+    let packed = u128::from_le_bytes(bytes) | (SMALL & mask);
+    let mut slot = slot_of(packed);
+    loop {
+        let (present, number) = INDEX[slot];
+        if present == packed || number == NOWHERE {
+            return (number != NOWHERE).then_some(CommandId(number));
+        }
+        slot = (slot + 1) % INDEX_SLOTS;
+    }
+}
+
+/// The entry of a command.
+#[inline]
+pub(crate) fn entry(id: CommandId) -> &'static Command {
+    &COMMANDS[usize::from(id.0)]
+}
+
+/// Runs a command: one reply to `out`, whatever happens.
+#[inline]
+pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Arguments<'_>) {
+    let operation = u16::from(id.0);
+    context.engine.recorder.count(operation);
+    context.session.last_command = Some(operation);
+    let arity = context.command.arity;
+    let given = arguments.len();
+    let fits = if arity >= 0 { given == arity as usize } else { given >= usize::from(arity.unsigned_abs()) };
+    let mark = context.out.mark();
+    let result = if fits { (context.command.handler)(context, arguments) } else { Err(CommandError::Arity) };
+    if let Err(error) = result {
+        context.out.rewind(mark);
+        error.answer(context, Some(operation));
+    }
+}
+
+/// Answers a request whose command is not in the table.
+#[cold]
+pub(crate) fn refuse_unknown(engine: &mut Engine, out: &mut Output, arguments: &Arguments<'_>) {
+    let quoted = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
+    let mut text = format!("ERR unknown command '{}', with args beginning with: ", quoted(&arguments[0]));
+    for argument in arguments.iter_from(1, 1).take(16) {
+        if text.len() > 256 {
+            break;
+        }
+        text.push_str(&format!("'{}' ", quoted(argument)));
+    }
+    engine.recorder.error(ErrorKind::Command, None);
+    reply::error(out.bytes(), &text);
+}
+
+/// Why a command was not done. Nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("ERR wrong number of arguments")]
+    Arity,
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    #[error("ERR increment or decrement would overflow")]
+    Overflow,
+    #[error("ERR decrement would overflow")]
+    DecrementOverflow,
+    #[error("ERR invalid expire time")]
+    ExpireTime,
+    #[error("ERR invalid cursor")]
+    Cursor,
+    #[error("ERR key is longer than the limit of {0} bytes")]
+    KeyTooLarge(usize),
+    #[error("ERR string exceeds maximum allowed size of {0} bytes (--value-max)")]
+    ValueTooLarge(usize),
+    #[error("OOM command not allowed when used memory > 'maxmemory': remove keys or raise --memory-max")]
+    OutOfMemory,
+    /// What else there is, in full.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CommandError {
+    const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAnInteger | Self::Overflow | Self::DecrementOverflow => ErrorKind::State,
+            Self::KeyTooLarge(_) | Self::ValueTooLarge(_) => ErrorKind::TooLarge,
+            Self::OutOfMemory => ErrorKind::OutOfMemory,
+            _ => ErrorKind::Command,
+        }
+    }
+
+    #[cold]
+    fn answer(&self, context: &mut Context<'_>, operation: Option<u16>) {
+        let name = context.command.name;
+        let text = match self {
+            Self::Arity => format!("ERR wrong number of arguments for '{name}' command"),
+            Self::ExpireTime => format!("ERR invalid expire time in '{name}' command"),
+            other => other.to_string(),
+        };
+        context.engine.recorder.error(self.kind(), operation);
+        reply::error(context.out.bytes(), &text);
+    }
+
+    /// A subcommand that the command does not have.
+    fn subcommand(command: &str, given: &[u8]) -> Self {
+        let given = String::from_utf8_lossy(&given[..given.len().min(128)]).into_owned();
+        Self::Other(format!("ERR unknown subcommand '{given}'. Try {command} HELP."))
+    }
+
+    /// A subcommand given too few or too many arguments.
+    fn subcommand_arity(command: &str, given: &[u8]) -> Self {
+        let given = String::from_utf8_lossy(given).to_lowercase();
+        Self::Other(format!("ERR wrong number of arguments for '{command}|{given}' command"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_found_in_every_case_and_nothing_else_is() {
+        for (number, entry) in COMMANDS.iter().enumerate() {
+            let id = Some(CommandId(number as u8));
+            assert_eq!(find(entry.name.as_bytes()), id);
+            assert_eq!(find(entry.name.to_uppercase().as_bytes()), id);
+            assert!(entry.name.bytes().all(|byte| byte.is_ascii_lowercase()), "{}", entry.name);
+        }
+        for name in ["", "ge", "gett", "g\0t", "\u{7}et", "getgetgetgetgetget", "@et"] {
+            assert_eq!(find(name.as_bytes()), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted_so_that_an_entry_has_one_place() {
+        assert!(COMMANDS.is_sorted_by(|left, right| left.name < right.name));
+    }
+}
