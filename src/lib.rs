@@ -5,6 +5,7 @@
 //! [`metrics`] counts and times, [`server`] is the only part that touches sockets, threads and clocks, and
 //! [`client`] is the other end of the wire.
 
+pub mod client;
 pub mod message;
 pub mod protocol;
 pub mod types;
