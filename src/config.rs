@@ -30,6 +30,9 @@ pub const CONNECTIONS_MAX_DEFAULT: usize = 10_000;
 /// How long a new connection may stay silent by default.
 pub const FIRST_BYTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
+/// How long nothing may move in the middle of a request or an answer by default.
+pub const STALLED_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
 /// Requests in one native batch.
 pub const BATCH_COUNT_MAX: u32 = 4096;
 
@@ -116,8 +119,10 @@ pub struct Limits {
     pub buffered_bytes_max: usize,
     /// How long a connection may stay silent; `None`: for ever.
     pub idle_timeout: Option<Duration>,
-    /// How long a connection may stay without its first byte, and a request without its last.
+    /// How long a connection may stay without its first byte.
     pub first_byte_timeout: Duration,
+    /// How long nothing may move while half a request is here or an answer waits to be taken.
+    pub stalled_timeout: Duration,
 }
 
 impl Limits {
@@ -134,6 +139,7 @@ impl Limits {
             buffered_bytes_max: 1 << 30,
             idle_timeout: None,
             first_byte_timeout: FIRST_BYTE_TIMEOUT_DEFAULT,
+            stalled_timeout: STALLED_TIMEOUT_DEFAULT,
         }
     }
 }

@@ -5,6 +5,8 @@
 //! [`metrics`] counts and times, [`server`] is the only part that touches sockets, threads and clocks, and
 //! [`client`] is the other end of the wire.
 
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod message;
 pub mod metrics;

@@ -1,2 +1,78 @@
-//! The `annulus` binary.
-fn main() {}
+//! The `annulus` binary: reads the command line, runs a node, and stops it at SIGTERM or SIGINT.
+//!
+//! Exit codes: 0 after a clean stop, 1 if the node could not start or go on, 2 for a wrong command line.
+
+use std::process::ExitCode;
+
+use annulus::cli::Arguments;
+use annulus::server::Node;
+use clap::Parser;
+use clap::error::ErrorKind;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let arguments = Arguments::parse();
+    let config = match arguments.config() {
+        Ok(config) => config,
+        Err(error) => {
+            let error = clap::Command::new("annulus").error(ErrorKind::ValueValidation, error);
+            error.exit();
+        }
+    };
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &annulus::config::Config) -> Result<(), Box<dyn std::error::Error>> {
+    raise_descriptor_limit(config.limits.connections_max as u64);
+    // Before the first thread, so that no signal goes past it.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let node = Node::start(config)?;
+    // The one line on standard output: scripts that let the system choose the port read it.
+    println!("listening on {}", node.address());
+    tracing::info!(
+        "{} workers serve RESP and the native protocol; try: redis-cli -p {}",
+        config.workers.get(),
+        node.address().port()
+    );
+    let stopper = node.stopper();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            tracing::info!("signal {signal}: answering what was read, then stopping");
+            stopper.stop();
+        }
+    })?;
+    node.wait()?;
+    Ok(())
+}
+
+/// Descriptors beside those of connections.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Raises the soft limit of open files as far as connections need and the hard limit allows.
+fn raise_descriptor_limit(connections_max: u64) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = connections_max + OTHER_DESCRIPTORS;
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    limit.current = Some(allowed);
+    if setrlimit(Resource::Nofile, limit).is_err() || allowed < wanted {
+        tracing::warn!(
+            "the limit of open files is {allowed}, too low for {connections_max} connections: \
+             raise it with `ulimit -n {wanted}`"
+        );
+    }
+}

@@ -111,11 +111,7 @@ impl<'a> Request<'a> {
             | Self::Increment { key, .. }
             | Self::Append { key, .. }
             | Self::Expire { key, .. } => Some(key),
-            Self::Ping
-            | Self::Authenticate { .. }
-            | Self::Stats
-            | Self::Scan { .. }
-            | Self::Batch(_) => None,
+            Self::Ping | Self::Authenticate { .. } | Self::Stats | Self::Scan { .. } | Self::Batch(_) => None,
         }
     }
 }

@@ -148,9 +148,7 @@ pub fn append<'v>(
     }
     let effect = match current {
         Some(_) if suffix.is_empty() => Effect::Keep,
-        Some(current) => {
-            Effect::Store { value: NewValue::Appended(suffix), expires_at: current.expires_at }
-        }
+        Some(current) => Effect::Store { value: NewValue::Appended(suffix), expires_at: current.expires_at },
         None => Effect::Store { value: NewValue::Bytes(suffix), expires_at: None },
     };
     Ok((effect, after))
@@ -217,7 +215,20 @@ mod tests {
         for number in [0, 1, -1, 42, i64::MAX, i64::MIN, -900] {
             assert_eq!(parse_integer(number.to_string().as_bytes()), Some(number));
         }
-        for text in ["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1a", "9223372036854775808", "-9223372036854775809", "99999999999999999999"] {
+        for text in [
+            "",
+            "-",
+            "-0",
+            "00",
+            "01",
+            "+1",
+            " 1",
+            "1 ",
+            "1a",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+        ] {
             assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
         }
     }

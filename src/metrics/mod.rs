@@ -32,14 +32,8 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, in the order of their counters.
-    pub const ALL: [Self; 6] = [
-        Self::Protocol,
-        Self::Command,
-        Self::State,
-        Self::TooLarge,
-        Self::OutOfMemory,
-        Self::Overloaded,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Protocol, Self::Command, Self::State, Self::TooLarge, Self::OutOfMemory, Self::Overloaded];
 
     /// Its name in reports.
     #[must_use]

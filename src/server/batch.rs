@@ -136,15 +136,23 @@ impl Batch {
         }
         let end = self.requests.len();
         let source = Source::Arena(0);
-        self.spans.push(Span { connection, source, length: input.len(), consumed: at, needed, first, end, failure });
+        self.spans.push(Span {
+            connection,
+            source,
+            length: input.len(),
+            consumed: at,
+            needed,
+            first,
+            end,
+            failure,
+        });
         self.spans.last_mut().expect("just pushed")
     }
 
     #[inline]
     fn add_command(&mut self, input: &[u8], at: usize, limits: &Limits, seed: u64) -> Result<Step, Failure> {
         let first_argument = self.arguments.len();
-        let parsed =
-            request::parse(input, limits.request_bytes_max, &mut self.arguments, &mut self.scratch);
+        let parsed = request::parse(input, limits.request_bytes_max, &mut self.arguments, &mut self.scratch);
         let consumed = match parsed.map_err(Failure::Resp)? {
             Parsed::Complete { consumed } => consumed,
             Parsed::Incomplete { needed } => return Ok(Step::Needs(needed)),

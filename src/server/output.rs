@@ -66,6 +66,11 @@ impl Output {
         self.bytes.len() - self.bytes_written + self.shared_bytes - self.shared_written
     }
 
+    /// Bytes of the long values that wait.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        self.shared_bytes
+    }
+
     /// Memory that it holds: its own, and that of the values it keeps alive.
     pub(crate) fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.shared_bytes

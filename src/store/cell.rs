@@ -201,7 +201,12 @@ impl Cell {
             return Shape { wide: false, expires, key_bytes, value_bytes };
         }
         let wide = self.wide();
-        Shape { wide: true, expires, key_bytes: wide.key_bytes as usize, value_bytes: wide.value_bytes as usize }
+        Shape {
+            wide: true,
+            expires,
+            key_bytes: wide.key_bytes as usize,
+            value_bytes: wide.value_bytes as usize,
+        }
     }
 
     #[inline]

@@ -111,6 +111,13 @@ impl Store {
         KeyHash::of(key, self.seed)
     }
 
+    /// The seed of its key hashes.
+    #[inline]
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Asks for the cache lines of the key's slot; takes no lock.
     #[inline]
     pub fn prefetch_slot(&self, hash: KeyHash) {

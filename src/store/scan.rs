@@ -62,7 +62,8 @@ impl Store {
                 .filter(|&(place, cell)| place >= cursor && !expired(cell, now))
                 .collect();
             if places.len() > wanted {
-                let (_, &mut (last, _), _) = places.select_nth_unstable_by_key(wanted - 1, |&(place, _)| place);
+                let (_, &mut (last, _), _) =
+                    places.select_nth_unstable_by_key(wanted - 1, |&(place, _)| place);
                 places.retain(|&(place, _)| place <= last);
                 next = last + 1;
             }

@@ -65,7 +65,8 @@ const HINT_LOG_BITS: u32 = 6;
 impl Hint {
     fn publish(&self, shard: &Shard) {
         let address = shard.data_end().addr().get() as u64;
-        self.0.store(address << HINT_LOG_BITS | u64::from(shard.buckets().trailing_zeros()), Ordering::Relaxed);
+        self.0
+            .store(address << HINT_LOG_BITS | u64::from(shard.buckets().trailing_zeros()), Ordering::Relaxed);
     }
 
     /// The address of the control bytes, which the slots precede, and the mask of bucket numbers.
@@ -161,7 +162,11 @@ impl Table {
     }
 
     /// Lends each cell of a shard, with its token, under the shared lock.
-    pub(super) fn for_each<'t>(&'t self, index: usize, visit: impl FnOnce(&mut dyn Iterator<Item = (Token, &Cell)>) + 't) {
+    pub(super) fn for_each<'t>(
+        &'t self,
+        index: usize,
+        visit: impl FnOnce(&mut dyn Iterator<Item = (Token, &Cell)>) + 't,
+    ) {
         let shard = self.lock(index).read();
         // SAFETY: the table is neither changed nor dropped while the shared lock is held, which outlives `visit`.
         let cells = unsafe { shard.iter().map(|bucket| &bucket.as_ref().0) };
@@ -236,7 +241,8 @@ impl Taken {
     /// Bytes that go free when it is dropped.
     pub(super) fn bytes(&self) -> i64 {
         // SAFETY: the table is owned and unchanged while it is iterated.
-        let cells: usize = unsafe { self.cells.iter().map(|bucket| bucket.as_ref().0.allocated_bytes()).sum() };
+        let cells: usize =
+            unsafe { self.cells.iter().map(|bucket| bucket.as_ref().0.allocated_bytes()).sum() };
         signed(cells + self.table_bytes)
     }
 }

@@ -97,7 +97,7 @@ impl PageWriter {
 
 /// Writes a batch of requests.
 #[must_use = "the frame is not whole before `finish`"]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestBatchWriter {
     start: usize,
     count: u32,

@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use crate::metrics::{ErrorKind, Recorder};
-use crate::protocol::resp::request::Arguments;
 use crate::protocol::resp::reply;
-use crate::server::commands::{Access, COMMANDS, Command, CommandError, Context, Question, entry, find, glob};
+use crate::protocol::resp::request::Arguments;
+use crate::server::commands::{
+    Access, COMMANDS, Command, CommandError, Context, Question, entry, find, glob,
+};
 use crate::server::engine::{Engine, operation_name};
 
 /// The Redis version whose string commands are answered; clients decide by it what they may ask.
@@ -145,7 +147,8 @@ fn latency_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
             let us = |quantile| operation.latency_ns(quantile) as f64 / 1000.0;
             let (p50, p99, p999) = (us(0.5), us(0.99), us(0.999));
             let name = operation_name(number);
-            let _ = write!(text, "latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}\r\n");
+            let _ =
+                write!(text, "latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}\r\n");
         }
     }
 }

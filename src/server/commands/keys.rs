@@ -52,7 +52,11 @@ pub(super) fn pexpire(context: &mut Context<'_>, arguments: &Arguments<'_>) -> R
     expire_after(context, arguments, 1)
 }
 
-fn expire_after(context: &mut Context<'_>, arguments: &Arguments<'_>, unit_ms: i64) -> Result<(), CommandError> {
+fn expire_after(
+    context: &mut Context<'_>,
+    arguments: &Arguments<'_>,
+    unit_ms: i64,
+) -> Result<(), CommandError> {
     let amount = integer(&arguments[2])?;
     if let Some(option) = arguments.get(3) {
         let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();

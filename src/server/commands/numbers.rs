@@ -28,10 +28,11 @@ fn add(context: &mut Context<'_>, key: &[u8], delta: i64) -> Result<(), CommandE
             Err(rejection) => (Effect::Keep, Err(rejection)),
         }
     });
-    let sum = updated.map_err(|_| CommandError::OutOfMemory)?.answer.map_err(|rejection| match rejection {
-        Rejection::Overflow => CommandError::Overflow,
-        _ => CommandError::NotAnInteger,
-    })?;
+    let sum =
+        updated.map_err(|_| CommandError::OutOfMemory)?.answer.map_err(|rejection| match rejection {
+            Rejection::Overflow => CommandError::Overflow,
+            _ => CommandError::NotAnInteger,
+        })?;
     reply::integer(context.out.bytes(), sum);
     Ok(())
 }

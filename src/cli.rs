@@ -1,0 +1,164 @@
+//! The command line of the node.
+//!
+//! Invariant: what comes out is a valid [`Config`]; whatever is wrong is said with what to do about it, and nothing
+//! is started.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Parser;
+
+use crate::config::{
+    CONNECTIONS_MAX_DEFAULT, Config, FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT, Limits, SHARDS_DEFAULT,
+    ShardCount, StoreConfig, VALUE_BYTES_MAX_BOUND, VALUE_BYTES_MAX_DEFAULT, WorkerCount,
+};
+use crate::types::WORKERS_MAX;
+
+/// A node of Annulus, an in-memory key-value store.
+///
+/// Without options it serves Redis clients and its own protocol on 127.0.0.1:7400, in memory.
+#[derive(Parser, Debug)]
+#[command(name = "annulus", version, about, long_about)]
+pub struct Arguments {
+    /// Address to listen on; port 0 lets the system choose. Loopback only, unless --insecure is given.
+    #[arg(long, value_name = "HOST:PORT", default_value_t = LISTEN_DEFAULT)]
+    listen: SocketAddr,
+
+    /// Event loops [default: one for each core].
+    #[arg(long, value_name = "COUNT", value_parser = parse_workers)]
+    workers: Option<WorkerCount>,
+
+    /// Memory for keys, values and tables, such as 4GiB; a write beyond it is refused [default: no limit].
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory_max: Option<ByteSize>,
+
+    /// The longest value.
+    #[arg(long, value_name = "SIZE", value_parser = parse_value_size,
+          default_value_t = ByteSize(VALUE_BYTES_MAX_DEFAULT as u64))]
+    value_max: ByteSize,
+
+    /// Connections at once; one more is told so and closed.
+    #[arg(long, value_name = "COUNT", default_value_t = CONNECTIONS_MAX_DEFAULT)]
+    connections_max: usize,
+
+    /// Seconds after which a silent connection is closed; 0: never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    idle_timeout: u64,
+
+    /// Seconds that a new connection may take for its first byte.
+    #[arg(long, value_name = "SECONDS", default_value_t = FIRST_BYTE_TIMEOUT_DEFAULT.as_secs())]
+    first_byte_timeout: u64,
+
+    /// Shards of the store: a power of two.
+    #[arg(long, value_name = "COUNT", value_parser = parse_shards, default_value_t = SHARDS_DEFAULT)]
+    shards: usize,
+
+    /// Listen beyond loopback without a password: whoever reaches the port reads and writes everything.
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// The options exclude each other or the environment.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentsError {
+    /// Anyone could read and write everything.
+    #[error(
+        "--listen {0} can be reached from other machines and there is no password: \
+         listen on 127.0.0.1, or say --insecure if the network itself is trusted"
+    )]
+    Exposed(SocketAddr),
+}
+
+impl Arguments {
+    /// The configuration that they describe.
+    ///
+    /// # Errors
+    /// [`ArgumentsError`].
+    pub fn config(&self) -> Result<Config, ArgumentsError> {
+        if !self.listen.ip().is_loopback() && !self.insecure {
+            return Err(ArgumentsError::Exposed(self.listen));
+        }
+        // Both were bounded when they were parsed.
+        let value_bytes_max = usize::try_from(self.value_max.0).unwrap_or(VALUE_BYTES_MAX_BOUND);
+        let mut limits = Limits::for_values_of(value_bytes_max);
+        limits.connections_max = self.connections_max;
+        limits.idle_timeout = (self.idle_timeout > 0).then(|| Duration::from_secs(self.idle_timeout));
+        limits.first_byte_timeout = Duration::from_secs(self.first_byte_timeout);
+        Ok(Config {
+            listen: self.listen,
+            workers: self.workers.unwrap_or_default(),
+            store: StoreConfig {
+                shards: ShardCount::new(self.shards).unwrap_or_default(),
+                memory_bytes_max: self.memory_max.map(|size| size.0),
+                ..StoreConfig::default()
+            },
+            limits,
+        })
+    }
+}
+
+fn parse_workers(text: &str) -> Result<WorkerCount, String> {
+    let count = text.parse().ok().and_then(WorkerCount::new);
+    count.ok_or_else(|| format!("a number from 1 to {WORKERS_MAX} is needed"))
+}
+
+fn parse_shards(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().and_then(ShardCount::new).map(ShardCount::get);
+    count.ok_or_else(|| "a power of two from 2 to 65536 is needed, such as 4096".into())
+}
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "a size is needed, such as 512MiB or 4GiB".into())
+}
+
+fn parse_value_size(text: &str) -> Result<ByteSize, String> {
+    let size = parse_size(text)?;
+    if size.0 == 0 || size.0 > VALUE_BYTES_MAX_BOUND as u64 {
+        return Err(format!("a size up to {} is needed", ByteSize(VALUE_BYTES_MAX_BOUND as u64)));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, String> {
+        let parsed = Arguments::try_parse_from([&["annulus"], arguments].concat());
+        parsed.map_err(|error| error.to_string())?.config().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_need_nothing() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7400");
+        assert_eq!(config.store.memory_bytes_max, None);
+        assert_eq!(config.limits.value_bytes_max, 16 << 20);
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        let config = config(&["--memory-max", "2GiB", "--value-max", "1MiB", "--workers", "3"]).unwrap();
+        assert_eq!(config.store.memory_bytes_max, Some(2 << 30));
+        assert_eq!(config.limits.value_bytes_max, 1 << 20);
+        assert_eq!(config.workers.get(), 3);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let cases: [(&[&str], &str); 6] = [
+            (&["--listen", "0.0.0.0:7400"], "--insecure"),
+            (&["--workers", "0"], "from 1 to 1024"),
+            (&["--shards", "1000"], "power of two"),
+            (&["--memory-max", "lots"], "512MiB"),
+            (&["--value-max", "1GiB"], "up to"),
+            (&["--no-such"], "unexpected argument"),
+        ];
+        for (arguments, expected) in cases {
+            let error = config(arguments).unwrap_err();
+            assert!(error.contains(expected), "{arguments:?}: {error}");
+        }
+        assert!(config(&["--listen", "0.0.0.0:0", "--insecure"]).is_ok());
+    }
+}

@@ -1,0 +1,216 @@
+//! Running what a turn took in, and answering it.
+//!
+//! Invariant: requests of a connection run in the order in which they came, and what is not run (because the
+//! connection waits, closes, or has too much output) goes back to its input byte for byte. While a request runs,
+//! the cells of those behind it are on their way into the cache.
+
+use std::mem;
+
+use crate::config::turn;
+use crate::metrics::ErrorKind;
+use crate::protocol::resp::reply;
+use crate::protocol::resp::request::Arguments;
+use crate::server::batch::{Batch, Failure, Kind, Request, Source, Span};
+use crate::server::commands::{self, Context, Question};
+use crate::server::connection::Connection;
+use crate::server::engine::Engine;
+use crate::server::native;
+use crate::server::output::Output;
+use crate::server::worker::Worker;
+use crate::types::KeyHash;
+
+/// How many requests ahead the slot of a key is asked for, and then its cell.
+const SLOTS_AHEAD: usize = turn::BATCH_COMMANDS;
+const CELLS_AHEAD: usize = turn::BATCH_COMMANDS / 2;
+
+/// A buffer that grew beyond this is not kept for another connection.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// Spare buffers kept, of each kind.
+const SPARES_MAX: usize = 64;
+
+impl Worker {
+    /// Runs everything taken in so far, answers it, and makes room for more.
+    pub(super) fn execute(&mut self) {
+        if self.batch.spans.is_empty() {
+            return;
+        }
+        let mut batch = mem::take(&mut self.batch);
+        for request in batch.requests.iter().take(SLOTS_AHEAD) {
+            prefetch_slot(&self.engine, request);
+        }
+        for request in batch.requests.iter().take(CELLS_AHEAD) {
+            prefetch_cell(&self.engine, request);
+        }
+        let mut spans = mem::take(&mut batch.spans);
+        for span in spans.drain(..) {
+            self.execute_span(&batch, span);
+        }
+        batch.spans = spans;
+        batch.clear();
+        self.batch = batch;
+        self.input_used = 0;
+        let elapsed_ns = self.time.now().nanos_since(self.engine.now);
+        self.engine.recorder.finish_turn(elapsed_ns);
+    }
+
+    fn execute_span(&mut self, batch: &Batch, span: Span) {
+        let Span { connection: slot, source, length, needed, failure, .. } = span;
+        let connection = &mut self.connections[slot];
+        let mut output = connection.output.take().or_else(|| self.spare_outputs.pop()).unwrap_or_default();
+        let input = match &source {
+            Source::Arena(start) => &self.input[*start..][..length],
+            Source::Own(bytes) => bytes,
+        };
+        self.engine.peer = connection.peer;
+        let ran = Ran { batch, input, requests: span.first..span.end };
+        let high = self.engine.shared.limits.output_bytes_high;
+        let (stopped_at, question) = ran.run(&mut self.engine, connection, &mut output, high);
+        let mut rest = span.consumed;
+        connection.needed = needed;
+        if let Some(at) = stopped_at {
+            rest = at;
+            connection.needed = 0;
+        } else if let Some(failure) = failure {
+            fail(&mut self.engine, connection, &mut output, &failure);
+        } else if span.end - span.first >= turn::CONNECTION_COMMANDS_MAX {
+            connection.needed = 0;
+        }
+        connection.output = Some(output);
+        self.keep_rest(slot, source, rest, length);
+        if let Some(question) = question {
+            self.ask(slot, question);
+        }
+        self.write(slot);
+        self.settle(slot);
+    }
+
+    /// Keeps the bytes that were not executed, and a buffer only if there are any.
+    #[inline]
+    fn keep_rest(&mut self, slot: usize, source: Source, rest: usize, length: usize) {
+        let connection = &mut self.connections[slot];
+        let discarded = connection.session.closing;
+        match source {
+            Source::Arena(_) if rest == length || discarded => {}
+            Source::Arena(start) => {
+                connection.input = self.spare_inputs.pop().unwrap_or_default();
+                connection.input.extend_from_slice(&self.input[start + rest..start + length]);
+            }
+            Source::Own(mut bytes) if rest == length || discarded => {
+                if bytes.capacity() <= KEPT_BYTES_MAX && self.spare_inputs.len() < SPARES_MAX {
+                    bytes.clear();
+                    self.spare_inputs.push(bytes);
+                }
+            }
+            Source::Own(mut bytes) => {
+                bytes.drain(..rest);
+                connection.input = bytes;
+            }
+        }
+        while self.spare_outputs.len() > SPARES_MAX {
+            self.spare_outputs.pop();
+        }
+    }
+}
+
+#[inline]
+fn prefetch_slot(engine: &Engine, request: &Request) {
+    if let Some(hash) = request.hash {
+        engine.shared.store.prefetch_slot(hash);
+    }
+}
+
+#[inline]
+fn prefetch_cell(engine: &Engine, request: &Request) {
+    if let Some(hash) = request.hash {
+        engine.shared.store.prefetch_cell(hash);
+    }
+}
+
+/// The requests of one span, about to be run.
+struct Ran<'b> {
+    batch: &'b Batch,
+    input: &'b [u8],
+    requests: std::ops::Range<usize>,
+}
+
+impl Ran<'_> {
+    /// Runs the requests; returns where it stopped if not all were run, and the question that one of them asked.
+    #[inline]
+    fn run(
+        &self,
+        engine: &mut Engine,
+        connection: &mut Connection,
+        output: &mut Output,
+        output_bytes_high: usize,
+    ) -> (Option<usize>, Option<Question>) {
+        let requests = &self.batch.requests;
+        for index in self.requests.clone() {
+            let request = &requests[index];
+            if connection.session.closing || output.waiting_bytes() >= output_bytes_high {
+                return (Some(request.start), None);
+            }
+            if let Some(ahead) = requests.get(index + SLOTS_AHEAD) {
+                prefetch_slot(engine, ahead);
+            }
+            if let Some(ahead) = requests.get(index + CELLS_AHEAD) {
+                prefetch_cell(engine, ahead);
+            }
+            if let Some(question) = self.run_one(engine, connection, output, request) {
+                let next = (index + 1 < self.requests.end).then(|| requests[index + 1].start);
+                return (next, Some(question));
+            }
+        }
+        (None, None)
+    }
+
+    #[inline]
+    fn run_one(
+        &self,
+        engine: &mut Engine,
+        connection: &mut Connection,
+        output: &mut Output,
+        request: &Request,
+    ) -> Option<Question> {
+        let input = &self.input[request.start..];
+        let session = &mut connection.session;
+        let arguments = || {
+            let list = &self.batch.arguments[request.first_argument..request.end_argument];
+            Arguments::new(input, &self.batch.scratch, list)
+        };
+        match request.kind {
+            Kind::Command(id) => {
+                let hash = request.hash.unwrap_or(KeyHash(0));
+                let command = commands::entry(id);
+                let mut context = Context { engine, session, out: output, command, hash, question: None };
+                commands::execute(&mut context, id, &arguments());
+                context.question
+            }
+            Kind::UnknownCommand => {
+                commands::refuse_unknown(engine, output, &arguments());
+                None
+            }
+            Kind::Frame => native::execute(engine, output, input, &self.batch.frame_limits, request.hash),
+            Kind::Preamble => {
+                native::greet(session, output, input);
+                None
+            }
+        }
+    }
+}
+
+/// Says why a connection cannot go on, and ends it.
+#[cold]
+fn fail(engine: &mut Engine, connection: &mut Connection, output: &mut Output, failure: &Failure) {
+    if connection.session.closing {
+        return;
+    }
+    match failure {
+        Failure::Resp(error) => {
+            engine.recorder.error(ErrorKind::Protocol, None);
+            reply::error(output.bytes(), &format!("ERR {error}"));
+        }
+        Failure::Native(error) => native::refuse_frame(engine, output, error),
+    }
+    connection.session.closing = true;
+}

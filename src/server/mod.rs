@@ -1,0 +1,180 @@
+//! A node: its listeners, its workers, and what they share. The only part that does I/O.
+//!
+//! Invariant: whoever starts a node can stop it, and stopping answers what was read. A worker that fails ends the
+//! node rather than leave it half alive. What requests mean is in `commands` and `native`; what may be decided
+//! without a socket is outside this folder.
+//!
+//! ```text
+//! clients --> worker 0..N-1   a mio loop each, on one port (SO_REUSEPORT); a request never changes thread
+//!                |  mailboxes: lock-free queues with one coalesced wake-up
+//!                +-- connections handed over, questions that all must answer
+//! ```
+
+mod accept;
+mod batch;
+mod clock;
+mod commands;
+mod connection;
+mod engine;
+mod execute;
+mod gathering;
+mod housekeeping;
+mod listener;
+mod mailbox;
+mod native;
+mod output;
+mod session;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::thread::JoinHandle;
+
+use mio::{Poll, Waker};
+
+use crate::config::{Config, turn};
+use crate::metrics::Recorder;
+use crate::store::{HybridClock, Store};
+use crate::types::{Timestamp, WriterId};
+use clock::Clock;
+use engine::{Engine, OPERATIONS, Shared};
+use mailbox::Mailbox;
+use worker::{Message, WAKER, Worker};
+
+/// The incarnation of a node that is alone; the topology log will assign it.
+const INCARNATION: u32 = 1;
+
+/// Why a node did not start. Nothing was left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; is another process using it? choose another with --listen"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// An event loop or a thread cannot be made.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] io::Error),
+}
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Node {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let count = config.workers.get();
+        let bound = listener::bind(config.listen, count);
+        let (listeners, address) =
+            bound.map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let mailbox = |poll: &Poll| {
+            Waker::new(poll.registry(), WAKER).map(|waker| Mailbox::new(turn::MAILBOX_MESSAGES, waker))
+        };
+        let mailboxes = polls.iter().map(mailbox).collect::<io::Result<Box<[_]>>>()?;
+        let shared = Arc::new(Shared {
+            store: Store::new(&config.store),
+            limits: config.limits.clone(),
+            memory_bytes_max: config.store.memory_bytes_max,
+            address,
+            mailboxes,
+            loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            next_connection: AtomicU64::new(1),
+        });
+        let mut node = Self { shared, workers: Vec::with_capacity(count) };
+        let time = Clock::start();
+        for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
+            let writer = WriterId::new(INCARNATION, index as u32).expect("config.rs bounds the workers");
+            let engine = Engine {
+                shared: Arc::clone(&node.shared),
+                clock: HybridClock::new(writer),
+                recorder: Recorder::new(OPERATIONS),
+                now: Timestamp::default(),
+                peer: None,
+            };
+            let worker = Worker::new(index, poll, listener, engine, time);
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            node.workers.push(thread.spawn(move || worker.run())?);
+        }
+        Ok(node)
+    }
+
+    /// The address that clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// A handle that can stop the node from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.shared))
+    }
+
+    /// Waits until the node has stopped.
+    ///
+    /// # Errors
+    /// The kernel's, if a worker could not go on.
+    pub fn wait(mut self) -> io::Result<()> {
+        self.join()
+    }
+
+    /// Stops the node and waits until what was read has been answered.
+    ///
+    /// # Errors
+    /// As [`Node::wait`].
+    pub fn stop(mut self) -> io::Result<()> {
+        self.stopper().stop();
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for worker in self.workers.drain(..) {
+            let ended = worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+            if ended.is_err() {
+                Stopper(Arc::clone(&self.shared)).stop();
+                result = ended;
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !self.workers.is_empty() {
+            self.stopper().stop();
+            // Whoever wants to know how it ended calls `stop` or `wait`.
+            let _ = self.join();
+        }
+    }
+}
+
+/// Stops a node.
+#[derive(Clone)]
+pub struct Stopper(Arc<Shared>);
+
+impl Stopper {
+    /// Tells all workers to stop; returns at once.
+    pub fn stop(&self) {
+        for mailbox in &self.0.mailboxes {
+            if mailbox.send(Message::Stop).is_err() {
+                tracing::warn!("a mailbox is full: its worker was not told to stop");
+            }
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The native protocol's requests, run on the store.
+//!
+//! Invariant: a frame gets exactly one response with its id; a request that is refused changed nothing. What a node
+//! that is alone applies is at once at every level, so the level byte is checked and met, whatever it says.
+
+use crate::message::{
+    Batch, Condition, Counter, Envelope, ExpiryChange, OperationStats, Outcome, Refusal, Reply, Request,
+    RequestId, Stats,
+};
+use crate::metrics::{ErrorKind, Recorder};
+use crate::operation::{self, Effect, Rejection};
+use crate::protocol::client::decode_request;
+use crate::protocol::client::{
+    BatchWriter, PageWriter, VALUE_HEAD_BYTES_MAX, encode_absent, encode_protocol_error, encode_refused,
+    encode_response, encode_value, encode_value_head, encode_written,
+};
+use crate::protocol::frame::{Split, split_frame};
+use crate::protocol::preamble::{
+    Greeting, PREAMBLE_BYTES, PROTOCOL_VERSION, decode_preamble, encode_greeting,
+};
+use crate::protocol::{Field, Limits as FrameLimits, ProtocolError};
+use crate::server::commands::{COMMANDS, Question, stats_counters};
+use crate::server::engine::{Engine, operation_name};
+use crate::server::output::Output;
+use crate::server::session::Session;
+use crate::store::{Store, Updated, View};
+use crate::types::{KeyHash, Version};
+
+/// The operations, as reports name them.
+pub(crate) const OPERATIONS: [&str; 13] = [
+    "native:ping",
+    "native:authenticate",
+    "native:stats",
+    "native:scan",
+    "native:get",
+    "native:get_range",
+    "native:put",
+    "native:remove",
+    "native:increment",
+    "native:append",
+    "native:expire",
+    "native:batch",
+    "native:bad_request",
+];
+
+const BAD_REQUEST: u16 = COMMANDS.len() as u16 + 12;
+
+#[inline]
+const fn operation_of(request: &Request<'_>) -> u16 {
+    let number = match request {
+        Request::Ping => 0,
+        Request::Authenticate { .. } => 1,
+        Request::Stats => 2,
+        Request::Scan { .. } => 3,
+        Request::Get { .. } => 4,
+        Request::GetRange { .. } => 5,
+        Request::Put { .. } => 6,
+        Request::Remove { .. } => 7,
+        Request::Increment { .. } => 8,
+        Request::Append { .. } => 9,
+        Request::Expire { .. } => 10,
+        Request::Batch(_) => 11,
+    };
+    COMMANDS.len() as u16 + number
+}
+
+/// Keys that a SCAN visits at most, whatever it asks for.
+const SCAN_COUNT_MAX: usize = 100_000;
+
+/// Bytes of keys in a page, about; beyond it the page asks for fewer keys.
+const PAGE_KEY_BYTES_MAX: usize = 4 << 20;
+
+/// Cells of a batch that are in flight at once.
+const PREFETCHED_KEYS: usize = 32;
+
+/// Answers the preamble of a connection.
+pub(crate) fn greet(session: &mut Session, out: &mut Output, input: &[u8]) {
+    let preamble = input.first_chunk::<PREAMBLE_BYTES>().expect("it was parsed as one");
+    let greeting = match decode_preamble(*preamble) {
+        Ok(preamble) => {
+            session.level = preamble.level.unwrap_or_default();
+            Some(Greeting::Welcome { authentication_required: false })
+        }
+        Err(ProtocolError { field: Field::ProtocolVersion, .. }) => {
+            Some(Greeting::VersionUnsupported { spoken: PROTOCOL_VERSION })
+        }
+        Err(_) => None,
+    };
+    if let Some(greeting) = greeting {
+        out.bytes().extend_from_slice(&encode_greeting(greeting));
+    }
+    session.closing = !matches!(greeting, Some(Greeting::Welcome { .. }));
+}
+
+/// Runs the frame at the beginning of `input`, which holds a whole one.
+#[inline]
+pub(crate) fn execute(
+    engine: &mut Engine,
+    out: &mut Output,
+    input: &[u8],
+    limits: &FrameLimits,
+    hash: Option<KeyHash>,
+) -> Option<Question> {
+    let Ok(Split::Frame(frame)) = split_frame(input, limits) else { return None };
+    match decode_request(frame, limits) {
+        Ok(envelope) => run(&mut Run { engine, out, limits }, &envelope, hash),
+        Err(error) => {
+            refuse_frame(engine, out, &error);
+            None
+        }
+    }
+}
+
+/// Answers a frame that is no request, if its id is known.
+#[cold]
+pub(crate) fn refuse_frame(engine: &mut Engine, out: &mut Output, error: &ProtocolError) {
+    engine.recorder.count(BAD_REQUEST);
+    engine.recorder.error(ErrorKind::Protocol, Some(BAD_REQUEST));
+    encode_protocol_error(error, out.bytes());
+}
+
+struct Run<'w> {
+    engine: &'w mut Engine,
+    out: &'w mut Output,
+    limits: &'w FrameLimits,
+}
+
+#[inline]
+fn run(run: &mut Run<'_>, envelope: &Envelope<'_>, hash: Option<KeyHash>) -> Option<Question> {
+    let Envelope { id, request, .. } = *envelope;
+    let operation = operation_of(&request);
+    run.engine.recorder.count(operation);
+    let hash = match (hash, request.key()) {
+        (Some(hash), _) => hash,
+        (None, Some(key)) => run.engine.shared.store.hash(key),
+        (None, None) => KeyHash(0),
+    };
+    let done = match request {
+        Request::Stats => return Some(Question::Stats { id }),
+        Request::Batch(batch) => {
+            run_batch(run, id, batch);
+            Ok(())
+        }
+        Request::Ping => Ok(encode_response(id, &Outcome::Done(Reply::Pong), run.out.bytes())),
+        Request::Authenticate { .. } => {
+            // There is no password to get wrong.
+            Ok(encode_response(id, &Outcome::Done(Reply::Authenticated), run.out.bytes()))
+        }
+        Request::Scan { cursor, count } => Ok(run.scan(id, cursor, count as usize)),
+        Request::Get { key } => Ok(run.get(id, hash, key)),
+        Request::GetRange { key, start, end } => Ok(run.get_range(id, hash, key, start, end)),
+        Request::Put { key, value, condition, expiry } => run.put(id, hash, key, value, condition, expiry),
+        Request::Remove { key, condition } => run.remove(id, hash, key, condition),
+        Request::Increment { key, delta } => run.increment(id, hash, key, delta),
+        Request::Append { key, value } => run.append(id, hash, key, value),
+        Request::Expire { key, expiry } => run.expire(id, hash, key, expiry),
+    };
+    if let Err(reason) = done {
+        run.refuse(id, operation, reason);
+    }
+    None
+}
+
+/// Runs the requests of a batch in order, each to its own outcome.
+#[cold]
+fn run_batch(whole: &mut Run<'_>, id: RequestId, batch: Batch<'_>) {
+    let mut writer = BatchWriter::begin(id, batch.count(), whole.out.bytes());
+    let limits = *whole.limits;
+    let mut requests = batch.requests(limits);
+    loop {
+        let ahead = requests.clone().take(PREFETCHED_KEYS);
+        let keys =
+            ahead.clone().filter_map(|request| request.ok().and_then(|envelope| envelope.request.key()));
+        let store = &whole.engine.shared.store;
+        keys.clone().for_each(|key| store.prefetch_slot(store.hash(key)));
+        keys.for_each(|key| store.prefetch_cell(store.hash(key)));
+        let mut empty = true;
+        for request in requests.by_ref().take(PREFETCHED_KEYS) {
+            empty = false;
+            match request {
+                Ok(envelope) => run_in_batch(whole, &envelope, &mut writer),
+                Err(error) => refuse_frame(whole.engine, whole.out, &error),
+            }
+        }
+        if empty {
+            break;
+        }
+    }
+    writer.finish(whole.out.bytes());
+}
+
+fn run_in_batch(whole: &mut Run<'_>, envelope: &Envelope<'_>, writer: &mut BatchWriter) {
+    if let Request::Get { key } | Request::GetRange { key, .. } = envelope.request {
+        // A value that the frame has no room for is refused by itself; reads change nothing.
+        let store = &whole.engine.shared.store;
+        let now = whole.engine.clock.wall();
+        let bytes = store.get(store.hash(key), key, now, |view| view.map_or(0, |view| view.value().len()));
+        let room = whole.limits.frame_bytes_max as usize;
+        if writer.frame_bytes(whole.out.bytes()) + VALUE_HEAD_BYTES_MAX + bytes > room {
+            return whole.refuse(envelope.id, operation_of(&envelope.request), Refusal::AnswerTooLarge);
+        }
+    }
+    let before = whole.out.shared_bytes();
+    let question = run(whole, envelope, None);
+    assert!(question.is_none(), "the decoder lets no Stats and no batch into a batch");
+    writer.add_elsewhere(whole.out.shared_bytes() - before);
+}
+
+impl Run<'_> {
+    #[cold]
+    fn refuse(&mut self, id: RequestId, operation: u16, reason: Refusal) {
+        let (kind, message) = match reason {
+            Refusal::ConditionFailed { .. } => (ErrorKind::State, "the condition does not hold"),
+            Refusal::NotAnInteger => (ErrorKind::State, "the value is not a 64-bit signed decimal number"),
+            Refusal::Overflow => (ErrorKind::State, "the sum does not fit 64 bits"),
+            Refusal::OutOfMemory => {
+                (ErrorKind::OutOfMemory, "the memory limit is reached: remove keys or raise --memory-max")
+            }
+            Refusal::AnswerTooLarge => {
+                (ErrorKind::TooLarge, "the answer does not fit a frame: ask for less at once")
+            }
+            Refusal::ValueTooLarge => (ErrorKind::TooLarge, "the value would be longer than the limit"),
+            _ => (ErrorKind::Command, ""),
+        };
+        self.engine.recorder.error(kind, Some(operation));
+        encode_refused(id, reason, message, self.out.bytes());
+    }
+
+    fn found(&mut self, found: bool) {
+        self.engine.recorder.totals.hits += u64::from(found);
+        self.engine.recorder.totals.misses += u64::from(!found);
+    }
+
+    #[inline]
+    fn get(&mut self, id: RequestId, hash: KeyHash, key: &[u8]) {
+        let out = &mut *self.out;
+        let now = self.engine.clock.wall();
+        let found = self.engine.shared.store.get(hash, key, now, |view| {
+            let Some(view) = view else {
+                encode_absent(id, out.bytes());
+                return false;
+            };
+            match view.share() {
+                None => encode_value(id, view.version(), view.expires_at(), view.value(), out.bytes()),
+                Some(cell) => {
+                    let bytes = cell.value().len();
+                    encode_value_head(id, view.version(), view.expires_at(), bytes, out.bytes());
+                    out.share(cell);
+                }
+            }
+            true
+        });
+        self.found(found);
+    }
+
+    fn get_range(&mut self, id: RequestId, hash: KeyHash, key: &[u8], start: i64, end: i64) {
+        let out = &mut *self.out;
+        let now = self.engine.clock.wall();
+        let found = self.engine.shared.store.get(hash, key, now, |view| {
+            let Some(view) = view else {
+                encode_absent(id, out.bytes());
+                return false;
+            };
+            let part = operation::range(view.value(), start, end);
+            encode_value(id, view.version(), view.expires_at(), part, out.bytes());
+            true
+        });
+        self.found(found);
+    }
+
+    /// Decides on a key under its lock; `decide` says what becomes of it, or why nothing does.
+    #[inline]
+    fn update<'v, R>(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        decide: impl FnOnce(Option<View<'_>>) -> Result<(Effect<'v>, R), Rejection>,
+    ) -> Result<Updated<R>, Refusal> {
+        let engine = &mut *self.engine;
+        let store: &Store = &engine.shared.store;
+        let updated = store.update(hash, key, &mut engine.clock, |view| match decide(view) {
+            Ok((effect, answer)) => (effect, Ok(answer)),
+            Err(rejection) => (Effect::Keep, Err(refusal(rejection, view.map(View::version)))),
+        });
+        let Updated { answer, version } = updated.map_err(|_| Refusal::OutOfMemory)?;
+        Ok(Updated { answer: answer?, version })
+    }
+
+    /// The version of a write; one that expired at once left no cell, but took place.
+    fn written(&mut self, version: Option<Version>) -> Version {
+        version.unwrap_or_else(|| self.engine.clock.issue_above(Version::default()))
+    }
+
+    #[inline]
+    fn put(
+        &mut self,
+        id: RequestId,
+        hash: KeyHash,
+        key: &[u8],
+        value: &[u8],
+        condition: Condition,
+        expiry: ExpiryChange,
+    ) -> Result<(), Refusal> {
+        let now = self.engine.clock.wall();
+        let updated = self.update(hash, key, |view| {
+            let effect = operation::put(view.map(View::current), value, condition, expiry, now)?;
+            Ok((effect, ()))
+        })?;
+        let version = self.written(updated.version);
+        encode_written(id, version, self.out.bytes());
+        Ok(())
+    }
+
+    fn remove(
+        &mut self,
+        id: RequestId,
+        hash: KeyHash,
+        key: &[u8],
+        condition: Condition,
+    ) -> Result<(), Refusal> {
+        let updated = self.update(hash, key, |view| {
+            Ok((operation::remove(view.map(View::current), condition)?, view.is_some()))
+        })?;
+        let reply = Reply::Removed { existed: updated.answer };
+        encode_response(id, &Outcome::Done(reply), self.out.bytes());
+        Ok(())
+    }
+
+    fn increment(&mut self, id: RequestId, hash: KeyHash, key: &[u8], delta: i64) -> Result<(), Refusal> {
+        let updated = self.update(hash, key, |view| operation::increment(view.map(View::current), delta))?;
+        let reply = Reply::Integer { version: self.written(updated.version), value: updated.answer };
+        encode_response(id, &Outcome::Done(reply), self.out.bytes());
+        Ok(())
+    }
+
+    fn append(&mut self, id: RequestId, hash: KeyHash, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let bytes_max = self.limits.value_bytes_max as usize;
+        let updated =
+            self.update(hash, key, |view| operation::append(view.map(View::current), value, bytes_max))?;
+        let reply = Reply::Length { version: self.written(updated.version), bytes: updated.answer as u64 };
+        encode_response(id, &Outcome::Done(reply), self.out.bytes());
+        Ok(())
+    }
+
+    fn expire(
+        &mut self,
+        id: RequestId,
+        hash: KeyHash,
+        key: &[u8],
+        expiry: ExpiryChange,
+    ) -> Result<(), Refusal> {
+        let now = self.engine.clock.wall();
+        let updated = self.update(hash, key, |view| {
+            Ok((operation::expire(view.map(View::current), expiry, now), view.is_some()))
+        })?;
+        if updated.answer {
+            let version = self.written(updated.version);
+            encode_written(id, version, self.out.bytes());
+        } else {
+            encode_absent(id, self.out.bytes());
+        }
+        Ok(())
+    }
+
+    fn scan(&mut self, id: RequestId, cursor: u64, count: usize) {
+        let mut writer = PageWriter::begin(id, self.out.bytes());
+        let out = &mut *self.out;
+        let (store, now) = (&self.engine.shared.store, self.engine.clock.wall());
+        let mut next = cursor;
+        let mut left = count.clamp(1, SCAN_COUNT_MAX);
+        // A few keys at a time, so that a page of very long ones ends early.
+        loop {
+            let page = store.scan(next, left.min(64), now, |view| writer.push(view.key(), out.bytes()));
+            left = left.saturating_sub(page.visited);
+            next = page.next;
+            let full = writer.frame_bytes(out.bytes()) > PAGE_KEY_BYTES_MAX;
+            if next == 0 || left == 0 || page.visited == 0 || full {
+                break;
+            }
+        }
+        writer.finish(next, out.bytes());
+    }
+}
+
+const fn refusal(rejection: Rejection, current: Option<Version>) -> Refusal {
+    match rejection {
+        Rejection::ConditionFailed => Refusal::ConditionFailed { current },
+        Rejection::NotAnInteger => Refusal::NotAnInteger,
+        Rejection::Overflow => Refusal::Overflow,
+        Rejection::ValueTooLarge => Refusal::ValueTooLarge,
+    }
+}
+
+/// Answers `Stats`, when the counters of all workers have been merged.
+pub(crate) fn answer_stats(engine: &Engine, merged: &Recorder, id: RequestId, out: &mut Vec<u8>) {
+    let counters = stats_counters(engine, merged);
+    let operations = merged.operations().iter().enumerate().filter(|(_, operation)| operation.count > 0);
+    let operations = operations.map(|(number, operation)| OperationStats {
+        name: operation_name(number),
+        count: operation.count,
+        errors: operation.errors,
+        p50_ns: operation.latency_ns(0.5),
+        p90_ns: operation.latency_ns(0.9),
+        p99_ns: operation.latency_ns(0.99),
+        p999_ns: operation.latency_ns(0.999),
+        max_ns: operation.latency_max_ns(),
+    });
+    let stats = Stats {
+        counters: counters.into_iter().map(|(name, value)| Counter { name, value }).collect(),
+        operations: operations.collect(),
+    };
+    encode_response(id, &Outcome::Done(Reply::Stats(stats)), out);
+}
