@@ -422,7 +422,7 @@ impl Client {
         let frame_bytes = REQUEST_OVERHEAD_BYTES_MAX as usize + key.len() + value.len();
         let field = if key.len() > limits.key_bytes_max as usize {
             Field::Key
-        } else if value.len() > limits.value_bytes_max as usize {
+        } else if value.len() > limits.value_bytes_max as usize && !matches!(request, Request::Batch(_)) {
             Field::Value
         } else if frame_bytes > limits.frame_bytes_max as usize {
             Field::FrameLength

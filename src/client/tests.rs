@@ -67,7 +67,7 @@ fn serve(stream: &mut TcpStream, mut outcome: impl FnMut(Request<'_>) -> Outcome
 }
 
 fn impatient() -> Options {
-    Options { read_timeout: Some(Duration::from_millis(50)), ..Options::default() }
+    Options { read_timeout: Some(Duration::from_millis(500)), ..Options::default() }
 }
 
 fn put(key: &[u8]) -> Request<'_> {

@@ -1,6 +1,6 @@
 //! Where a message begins and ends: a length, then so many bytes, the first four of which are its id.
 //!
-//! Invariant: a frame's length is judged as soon as it is there, before anything is read for it. What is in a
+//! Invariant: a frame's length is judged before anything but its id is read for it. What is in a
 //! frame is not looked at but for its id, so that even a refusal of nonsense can name its request.
 
 use super::codec::wire_length;
@@ -61,7 +61,8 @@ impl<'a> Frame<'a> {
 ///
 /// # Errors
 ///
-/// A length that no frame may have. It ends the connection; its `id` is there if that much was received.
+/// A length that no frame may have. It ends the connection; if it is too large, its `id` was waited for, so that
+/// the refusal can name its request.
 #[inline]
 pub fn split_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Split<'a>, ProtocolError> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
@@ -69,7 +70,7 @@ pub fn split_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Split<'a>, Pr
     };
     let length = u32::from_le_bytes(*length);
     if length < FRAME_BYTES_MIN || length > limits.frame_bytes_max {
-        return Err(bad_length(length, rest));
+        return bad_length(length, rest);
     }
     match rest.get(..length as usize) {
         Some(body) => Ok(Split::Frame(Frame { body })),
@@ -78,13 +79,14 @@ pub fn split_frame<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Split<'a>, Pr
 }
 
 #[cold]
-fn bad_length(length: u32, rest: &[u8]) -> ProtocolError {
-    let too_large = length >= FRAME_BYTES_MIN;
-    ProtocolError {
-        field: Field::FrameLength,
-        fault: if too_large { Fault::TooLarge } else { Fault::Truncated },
-        id: rest.first_chunk().filter(|_| too_large).map(|id| RequestId(u32::from_le_bytes(*id))),
-        ends_connection: true,
+fn bad_length<'a>(length: u32, rest: &[u8]) -> Result<Split<'a>, ProtocolError> {
+    let error = |fault, id| ProtocolError { field: Field::FrameLength, fault, id, ends_connection: true };
+    if length < FRAME_BYTES_MIN {
+        return Err(error(Fault::Truncated, None));
+    }
+    match rest.first_chunk() {
+        Some(id) => Err(error(Fault::TooLarge, Some(RequestId(u32::from_le_bytes(*id))))),
+        None => Ok(Split::Incomplete { needed_bytes_total: LENGTH_BYTES + size_of::<RequestId>() }),
     }
 }
 

@@ -34,18 +34,17 @@ pub fn encode_value_head(
     value_bytes: usize,
     out: &mut Vec<u8>,
 ) {
-    let mut head = [0; VALUE_HEAD_BYTES_MAX];
-    let head_bytes = if expires_at.is_some() { VALUE_HEAD_BYTES_MAX } else { EXPIRY_AT };
-    let flags = if expires_at.is_some() {
-        response_flag::VERSION | response_flag::EXPIRES_AT
-    } else {
-        response_flag::VERSION
+    // Two copies of constant length; one of a length known only at run time is a call.
+    let Some(expires_at) = expires_at else {
+        let length = wire_length(EXPIRY_AT - LENGTH_BYTES + value_bytes);
+        let head = header(length, id, outcome::DONE, reply_kind::VALUE, response_flag::VERSION);
+        out.extend_from_slice(&with_version(head, version));
+        return;
     };
-    let length = wire_length(head_bytes - LENGTH_BYTES + value_bytes);
-    head[..VERSION_AT].copy_from_slice(&header(length, id, outcome::DONE, reply_kind::VALUE, flags));
-    head[VERSION_AT..EXPIRY_AT].copy_from_slice(&version_bytes(version));
-    head[EXPIRY_AT..].copy_from_slice(&expires_at.unwrap_or_default().0.to_le_bytes());
-    out.extend_from_slice(&head[..head_bytes]);
+    let length = wire_length(VALUE_HEAD_BYTES_MAX - LENGTH_BYTES + value_bytes);
+    let head = header(length, id, outcome::DONE, reply_kind::VALUE, response_flag::DEFINED);
+    out.extend_from_slice(&with_version(head, version));
+    out.extend_from_slice(&expires_at.0.to_le_bytes());
 }
 
 /// Appends a value response.
@@ -70,11 +69,8 @@ pub fn encode_value(
 #[inline]
 pub fn encode_written(id: RequestId, version: Version, out: &mut Vec<u8>) {
     const BYTES: u32 = (HEADER_BYTES + VERSION_BYTES) as u32;
-    let mut frame = [0; EXPIRY_AT];
     let head = header(BYTES, id, outcome::DONE, reply_kind::WRITTEN, response_flag::VERSION);
-    frame[..VERSION_AT].copy_from_slice(&head);
-    frame[VERSION_AT..].copy_from_slice(&version_bytes(version));
-    out.extend_from_slice(&frame);
+    out.extend_from_slice(&with_version(head, version));
 }
 
 /// Appends the response that a key is not there.
@@ -196,6 +192,14 @@ fn header(length: u32, id: RequestId, outcome: u8, kind: u8, flags: u16) -> [u8;
     let [i0, i1, i2, i3] = id.0.to_le_bytes();
     let [f0, f1] = flags.to_le_bytes();
     [l0, l1, l2, l3, i0, i1, i2, i3, outcome, kind, f0, f1]
+}
+
+#[inline]
+fn with_version(header: [u8; VERSION_AT], version: Version) -> [u8; EXPIRY_AT] {
+    let mut head = [0; EXPIRY_AT];
+    head[..VERSION_AT].copy_from_slice(&header);
+    head[VERSION_AT..].copy_from_slice(&version_bytes(version));
+    head
 }
 
 fn put_stats(stats: &Stats<'_>, out: &mut Vec<u8>) {
