@@ -54,7 +54,7 @@ pub(crate) fn word_offsets<'a>(code: &'a str, word: &'a str) -> impl Iterator<It
         let before = code[..offset].chars().next_back();
         let after = code[offset + word.len()..].chars().next();
         let ends_in_word = word.chars().next_back().is_some_and(is_word);
-        !before.is_some_and(is_word) && !(ends_in_word && after.is_some_and(is_word))
+        !(before.is_some_and(is_word) || ends_in_word && after.is_some_and(is_word))
     })
 }
 
