@@ -137,7 +137,8 @@ pub(crate) fn escaping_paths(path: &str, source: &Source) -> Vec<Violation> {
             rest = after.trim_start().strip_prefix("::").unwrap_or("").trim_start();
         }
         let line = line_of(&source.code, offset);
-        let depth_here = if line >= tests_line { depth + 1 } else { depth };
+        // The depth of a test module with a file of its own is in its path; it starts on line 1.
+        let depth_here = if tests_line > 1 && line >= tests_line { depth + 1 } else { depth };
         // `pub(super)` sets visibility and imports nothing.
         let visibility = source.code[..offset].trim_end().ends_with("pub(");
         if supers >= depth_here && !visibility {
@@ -253,8 +254,9 @@ mod tests {
         assert_eq!(climbs("src/types.rs", "use super::server;\n"), vec![1]);
         assert_eq!(climbs("src/store/mod.rs", "\nuse super::server;\n"), vec![2]);
         assert_eq!(climbs("src/store/cell.rs", "use super::super::server;\n"), vec![1]);
-        let tests = "#[cfg(test)]\nmod tests {\n    use super::*;\n    use super::super::server;\n}\n";
-        assert_eq!(climbs("src/types.rs", tests), vec![4]);
+        let tests =
+            "//! A.\n#[cfg(test)]\nmod tests {\n    use super::*;\n    use super::super::server;\n}\n";
+        assert_eq!(climbs("src/types.rs", tests), vec![5]);
         assert_eq!(climbs("src/store/cell.rs", "use super::table;\npub(super) fn a() {}\n"), vec![]);
         assert_eq!(climbs("src/store.rs", "pub(super) fn a() {}\n"), vec![]);
     }

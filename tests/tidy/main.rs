@@ -78,7 +78,7 @@ fn violations(path: &str, text: &str, tree: &links::Tree) -> Vec<Violation> {
         found.extend(links::unknown_commands(path, text, tree));
     }
     if ending == "rs" {
-        let source = Source::parse(text);
+        let source = Source::of_file(path, text);
         found.extend(shape::missing_opening(path, text));
         found.extend(shape::long_file(path, text, &source));
         found.extend(shape::forbidden_inline_modules(path, &source));

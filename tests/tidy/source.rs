@@ -9,9 +9,18 @@ pub(crate) struct Source {
     pub(crate) code: String,
     /// Comments; everything else is blank.
     pub(crate) comments: String,
+    /// Whether the file is a test module as a whole.
+    is_tests: bool,
 }
 
 impl Source {
+    /// Parts the `text` of the file at `path`; under `src`, a file or folder called `tests` is a test module.
+    pub(crate) fn of_file(path: &str, text: &str) -> Self {
+        let mut parts = path.split('/').map(|part| part.strip_suffix(".rs").unwrap_or(part));
+        let is_tests = parts.next() == Some("src") && parts.any(|part| part == "tests");
+        Self { is_tests, ..Self::parse(text) }
+    }
+
     /// Parts `text`.
     pub(crate) fn parse(text: &str) -> Self {
         let mut parser =
@@ -19,11 +28,14 @@ impl Source {
         while parser.at < parser.text.len() {
             parser.step();
         }
-        Self { code: parser.code, comments: parser.comments }
+        Self { code: parser.code, comments: parser.comments, is_tests: false }
     }
 
     /// The line, from 1, of the attribute that opens the test module; `None` without one.
     pub(crate) fn tests_line(&self) -> Option<usize> {
+        if self.is_tests {
+            return Some(1);
+        }
         let lines: Vec<&str> = self.code.lines().map(str::trim).collect();
         let opens = |line: &str| line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test");
         (0..lines.len())
@@ -225,6 +237,14 @@ mod tests {
         assert_eq!(Source::parse("a!();\n#[cfg(all(test, loom))] mod tests {}\n").tests_line(), Some(2));
         assert_eq!(Source::parse("#[cfg(test)]\nfn a() {}\nmod b {}\n").tests_line(), None);
         assert_eq!(Source::parse("// #[cfg(test)]\nmod b {}\n").tests_line(), None);
+    }
+
+    #[test]
+    fn a_test_module_of_its_own_file_is_tests_throughout() {
+        assert_eq!(Source::of_file("src/client/tests.rs", "fn a() {}\n").tests_line(), Some(1));
+        assert_eq!(Source::of_file("src/client/tests/pipeline.rs", "fn a() {}\n").tests_line(), Some(1));
+        assert_eq!(Source::of_file("src/client/attests.rs", "fn a() {}\n").tests_line(), None);
+        assert_eq!(Source::of_file("tests/abuse.rs", "fn a() {}\n").tests_line(), None);
     }
 
     #[test]
