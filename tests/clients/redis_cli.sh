@@ -5,6 +5,7 @@
 #   redis_cli.sh PORT [--reference]
 #
 # --reference: the server is redis-server 7, whose differences are marked below; it proves the expectations right.
+# shellcheck disable=SC2016 # dollars are RESP's, not the shell's
 set -euo pipefail
 
 port=${1:?usage: redis_cli.sh PORT [--reference]}
@@ -18,7 +19,7 @@ compare() {
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        printf 'FAILED %s\n  expected: %q\n  actual:   %q\n' "$1" "$2" "$3" >&2
+        printf 'FAILED %s\n  expected: %q\n  actual:   %q\n' "$1" "${2:0:600}" "${3:0:600}" >&2
     fi
 }
 
@@ -279,6 +280,7 @@ inline_and_bytes() {
         '+OK|$2|me|+RESET|$-1|+OK|'
     local hello
     hello='HELLO 3\r\nDEL gone\r\nGET gone\r\nMGET gone\r\nCONFIG GET nosuch\r\nRESET\r\nGET gone\r\nQUIT\r\n'
+    # shellcheck disable=SC2059 # the input is a format on purpose
     hello=$(printf "$hello" |
         timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; cat >&3; cat <&3" | tr -d '\r' | tr '\n' '|')
     compare 'HELLO 3 answers with a map' '%7|$6|server|' "${hello:0:13}"
