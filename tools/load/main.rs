@@ -14,6 +14,7 @@ mod distribution;
 mod keys;
 mod options;
 mod process;
+mod protocol;
 mod report;
 mod run;
 
@@ -23,8 +24,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::dialect::{Memcached, Protocol, Resp};
+use crate::dialect::{Memcached, Resp};
 use crate::options::Options;
+use crate::protocol::Protocol;
 use crate::report::Report;
 
 fn main() -> ExitCode {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use thiserror::Error;
 
-use crate::dialect::Protocol;
 use crate::distribution::Shape;
 use crate::keys::{KeyText, TooNarrow};
+use crate::protocol::Protocol;
 use crate::report::LoadSettings;
 
 /// Loads a key-value server in a closed loop: each connection sends a batch, waits for all its replies, sends the next.

@@ -5,7 +5,6 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// A whole run.
@@ -82,25 +81,6 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
     pub(crate) p99_9: f64,
     pub(crate) max: f64,
-}
-
-impl Latency {
-    /// Of a histogram of nanoseconds.
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
-        let quantile_us = |quantile| us(histogram.value_at_quantile(quantile));
-        Self {
-            mean: histogram.mean() / 1e3,
-            p50: quantile_us(0.5),
-            p90: quantile_us(0.9),
-            p99: quantile_us(0.99),
-            p99_9: quantile_us(0.999),
-            max: us(histogram.max()),
-        }
-    }
-}
-
-fn us(nanos: u64) -> f64 {
-    nanos as f64 / 1e3
 }
 
 impl Display for Report {

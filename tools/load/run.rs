@@ -267,7 +267,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             errors: counts.of(Outcome::Error),
             duration_ms: duration.as_secs_f64() * 1e3,
             operations_per_second: counts.answered() as f64 / duration.as_secs_f64().max(1e-9),
-            latency_us: Latency::of(&counts.latency_ns),
+            latency_us: latency_us(&counts.latency_ns),
             server_cpu_us_per_operation: server.map(|(end, start)| per_operation(end.nanos_since(start))),
             generator_cpu_us_per_operation: per_operation(end.own.nanos_since(&start.own)),
         }
@@ -370,5 +370,18 @@ impl<'a, D: Dialect> Load<'a, D> {
             timeout_ms: self.settings.reply_timeout.as_millis(),
             answered: self.counts.answered(),
         }
+    }
+}
+
+fn latency_us(histogram: &Histogram<u64>) -> Latency {
+    let us = |nanos: u64| nanos as f64 / 1e3;
+    let quantile_us = |quantile| us(histogram.value_at_quantile(quantile));
+    Latency {
+        mean: histogram.mean() / 1e3,
+        p50: quantile_us(0.5),
+        p90: quantile_us(0.9),
+        p99: quantile_us(0.99),
+        p99_9: quantile_us(0.999),
+        max: us(histogram.max()),
     }
 }

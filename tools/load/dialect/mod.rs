@@ -11,29 +11,7 @@ mod resp;
 pub(crate) use memcached::Memcached;
 pub(crate) use resp::Resp;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-/// The protocols that the generator speaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Protocol {
-    /// Redis' protocol, version 2.
-    Resp,
-    /// memcached's text protocol.
-    Memcached,
-}
-
-impl Protocol {
-    /// Its name on the command line and in reports.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Resp => "resp",
-            Self::Memcached => "memcached",
-        }
-    }
-}
 
 /// What a reply says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
