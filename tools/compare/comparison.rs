@@ -141,12 +141,19 @@ impl Comparison {
             return Err(Failure::MemoryEntries);
         }
         fs::create_dir_all(&self.logs).map_err(Failure::Logs)?;
+        let outcome = self.measure(interrupt);
+        // The error names the output of a server that ended; nothing else there is worth keeping.
+        if !matches!(outcome, Err(Failure::Start(StartError::Ended { .. }))) {
+            fs::remove_dir_all(&self.logs).map_err(Failure::Logs)?;
+        }
+        outcome
+    }
+
+    fn measure(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         if !self.settings.skip_memory {
             self.measure_memory(interrupt)?;
         }
-        self.measure_rounds(interrupt)?;
-        // Only the output of servers that failed is worth keeping.
-        fs::remove_dir_all(&self.logs).map_err(Failure::Logs)
+        self.measure_rounds(interrupt)
     }
 
     fn measure_memory(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
