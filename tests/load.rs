@@ -2,6 +2,9 @@
 //!
 //! Each test starts its own floor on a port of the kernel's choice and ends it by its id.
 
+// The functions that tests share are tests too, which the lint cannot know.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
