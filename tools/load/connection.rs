@@ -154,3 +154,78 @@ impl<D: Dialect> Connection<D> {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::dialect::Reply;
+    use crate::distribution::{Distribution, Shape};
+
+    /// Replies are `h` (hit) or `e` (error) and a line end; connections open with `hello`, which has a reply.
+    #[derive(Clone)]
+    struct Greeting;
+
+    impl Dialect for Greeting {
+        fn greet(&mut self, output: &mut Vec<u8>) -> usize {
+            output.extend_from_slice(b"hello");
+            1
+        }
+
+        fn encode_get(&mut self, _key: &[u8], output: &mut Vec<u8>) {
+            output.push(b'g');
+        }
+
+        fn encode_set(&mut self, _key: &[u8], _value: &[u8], output: &mut Vec<u8>) {
+            output.push(b's');
+        }
+
+        fn reply(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Malformed> {
+            let outcome = if bytes.first() == Some(&b'e') { Outcome::Error } else { Outcome::Hit };
+            Ok((bytes.len() >= 2).then_some(Reply { bytes: 2, outcome }))
+        }
+    }
+
+    fn connection() -> (Connection<Greeting>, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket =
+            TcpStream::from_std(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let stream = Distribution::new(Shape::Uniform, 1, 1.0).stream(0, 0, 1);
+        (Connection::new(socket, Greeting, stream, Instant::now()), listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_greeting_goes_first_and_its_reply_counts_for_nothing() {
+        let (mut connection, mut peer) = connection();
+        connection.dialect.encode_get(b"", &mut connection.output);
+        connection.outstanding = 1;
+        connection.flush().unwrap();
+        let mut sent = [0; 6];
+        peer.read_exact(&mut sent).unwrap();
+        assert_eq!(&sent, b"hellog");
+
+        // The reply to the greeting and half of the next, then its other half.
+        peer.write_all(b"h\nh").unwrap();
+        let mut seen = 0;
+        let mut buffer = ReadBuffer::new(0);
+        assert_eq!(connection.receive(&mut buffer, |_, _, _| seen += 1).unwrap(), Read::Short);
+        assert_eq!((seen, connection.outstanding), (0, 1));
+        peer.write_all(b"\n").unwrap();
+        connection.receive(&mut buffer, |_, _, reply| assert_eq!(reply, b"h\n")).unwrap();
+        assert_eq!(connection.outstanding, 0);
+
+        peer.write_all(b"h\n").unwrap();
+        assert!(matches!(connection.receive(&mut buffer, |_, _, _| ()), Err(Broken::Unasked)));
+    }
+
+    #[test]
+    fn a_greeting_that_is_refused_is_an_error_reply() {
+        let (mut connection, mut peer) = connection();
+        connection.outstanding = 1;
+        peer.write_all(b"e\n").unwrap();
+        let mut seen = Vec::new();
+        connection.receive(&mut ReadBuffer::new(0), |outcome, _, _| seen.push(outcome)).unwrap();
+        assert_eq!(seen, [Outcome::Error]);
+    }
+}
