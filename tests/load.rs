@@ -114,6 +114,27 @@ fn a_timed_run_takes_its_time_behind_its_warm_up() {
 }
 
 #[test]
+fn a_comparison_measures_every_cell_of_every_round() {
+    let output = Command::new(env!("CARGO_BIN_EXE_annulus-compare"))
+        .args(["--servers", "echo", "--skip-memory", "--rounds", "2", "--pipelines", "1,16", "--json", "-"])
+        .args(["--cell-ms", "50", "--warm-up-ms", "10", "--keys", "1000", "--connections", "5"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results = report(&output);
+    let cells = results["cells"].as_array().unwrap();
+    let places: Vec<_> = cells
+        .iter()
+        .map(|cell| (cell["round"].as_u64().unwrap(), cell["pipeline"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(places, [(0, 1), (0, 16), (1, 1), (1, 16)]);
+    assert!(cells.iter().all(|cell| cell["phase"]["operations"].as_u64().unwrap() > 0));
+    // Without redis-server there is nothing to be a share of.
+    assert!(results["rows"][0]["figures"][0]["share_of_redis_excess"].is_null());
+    assert!(results["failure"].is_null());
+}
+
+#[test]
 fn a_target_that_is_not_there_is_one_clear_line() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let output = load(&free, &["--requests", "1"]);
