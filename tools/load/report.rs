@@ -1,0 +1,144 @@
+//! What a run found out: as JSON for programs, as a table for people.
+//!
+//! Invariant: units are in the names, and a report of a run that failed half-way says so in `failure` and keeps what was
+//! counted until then. Nothing is measured here.
+
+use std::fmt::{self, Display, Formatter};
+
+use serde::{Deserialize, Serialize};
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// What was asked for.
+    pub(crate) load: LoadSettings,
+    /// The phase that set every key once, if there was one.
+    pub(crate) preload: Option<Phase>,
+    /// The measured phase; absent after `--preload-only` or if the run failed before it.
+    pub(crate) measured: Option<Phase>,
+    /// Why the run ended early or cannot be trusted; absent if it did not and can.
+    pub(crate) failure: Option<String>,
+}
+
+/// What a run was asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LoadSettings {
+    /// The server's address.
+    pub(crate) target: String,
+    /// How it is spoken to.
+    pub(crate) protocol: String,
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// Requests of a batch.
+    pub(crate) pipeline: usize,
+    /// The key space, from `first_key`.
+    pub(crate) keys: u64,
+    /// The first index of the key space.
+    pub(crate) first_key: u64,
+    /// Bytes of each key.
+    pub(crate) key_bytes: usize,
+    /// Bytes of each value written.
+    pub(crate) value_bytes: usize,
+    /// Share of requests that read.
+    pub(crate) read_ratio: f64,
+    /// The shape keys are drawn in.
+    pub(crate) distribution: String,
+    /// What each connection's own seed is derived from.
+    pub(crate) seed: u64,
+}
+
+/// A phase of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Phase {
+    /// Replies that arrived, errors included.
+    pub(crate) operations: u64,
+    /// Gets that found a value.
+    pub(crate) hits: u64,
+    /// Gets that found none.
+    pub(crate) misses: u64,
+    /// Sets that were accepted.
+    pub(crate) stored: u64,
+    /// Replies that were errors.
+    pub(crate) errors: u64,
+    /// How long the phase took.
+    pub(crate) duration_ms: f64,
+    /// Operations over that time.
+    pub(crate) operations_per_second: f64,
+    /// From a batch's send to each reply's arrival.
+    pub(crate) latency_us: Latency,
+    /// Processor time of the server over operations; absent without `--server-pid`.
+    pub(crate) server_cpu_us_per_operation: Option<f64>,
+    /// Processor time of the generator over operations.
+    pub(crate) generator_cpu_us_per_operation: f64,
+}
+
+/// Percentiles of latency in microseconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) mean: f64,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) p99_9: f64,
+    pub(crate) max: f64,
+}
+
+impl Display for Report {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let load = &self.load;
+        writeln!(formatter, "target                    {} ({})", load.target, load.protocol)?;
+        writeln!(
+            formatter,
+            "load                      {} connections x batches of {}, closed loop",
+            load.connections, load.pipeline
+        )?;
+        writeln!(
+            formatter,
+            "keys                      {} of {} bytes from {}, {}, seed {}; values of {} bytes; {} reads",
+            load.keys,
+            load.key_bytes,
+            load.first_key,
+            load.distribution,
+            load.seed,
+            load.value_bytes,
+            load.read_ratio
+        )?;
+        if let Some(preload) = &self.preload {
+            writeln!(
+                formatter,
+                "preload                   {} sets, {} errors, {:.0} a second",
+                preload.operations, preload.errors, preload.operations_per_second
+            )?;
+        }
+        if let Some(measured) = &self.measured {
+            measured.fmt(formatter)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Phase {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "count                     {}", self.operations)?;
+        writeln!(formatter, "errors                    {}", self.errors)?;
+        writeln!(formatter, "misses                    {}", self.misses)?;
+        writeln!(formatter, "duration ms               {:.1}", self.duration_ms)?;
+        writeln!(formatter, "operations/s              {:.0}", self.operations_per_second)?;
+        let latency = &self.latency_us;
+        for (name, value_us) in [
+            ("mean", latency.mean),
+            ("p50", latency.p50),
+            ("p90", latency.p90),
+            ("p99", latency.p99),
+            ("p99.9", latency.p99_9),
+            ("max", latency.max),
+        ] {
+            writeln!(formatter, "latency {name:<5} us          {value_us:.1}")?;
+        }
+        match self.server_cpu_us_per_operation {
+            Some(cpu_us) => writeln!(formatter, "server CPU us/operation   {cpu_us:.3}")?,
+            None => writeln!(formatter, "server CPU us/operation   unknown without --server-pid")?,
+        }
+        writeln!(formatter, "own CPU us/operation      {:.3}", self.generator_cpu_us_per_operation)
+    }
+}

@@ -1,0 +1,387 @@
+//! The closed loop: one thread, all connections, phase after phase.
+//!
+//! Invariant: what is counted in a phase arrived in it, and the processor times are read at the same two moments as the
+//! clock. A batch's latency runs from its send to each reply's arrival, so it is service time as a client in a
+//! closed loop sees it: a stall delays the sends behind it and they do not show that. The first connection that breaks
+//! ends the run; what was counted until then is kept.
+
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+use thiserror::Error;
+
+use crate::connection::{Broken, Connection, Read, ReadBuffer};
+use crate::dialect::{Dialect, Outcome};
+use crate::distribution::Distribution;
+use crate::keys::{self, KeyText};
+use crate::options::{Settings, Until};
+use crate::process::{ProcessTime, Unreadable};
+use crate::report::{Latency, Phase, Report};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Requests of a batch while preloading, at least.
+const PRELOAD_PIPELINE_MIN: usize = 64;
+/// The longest latency that is told apart from longer ones.
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// Significant decimal digits of a recorded latency.
+const LATENCY_DIGITS: u8 = 3;
+
+/// Why a run ended early, or why its figures cannot be trusted.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("cannot connect to {target}: {source}")]
+    Connect { target: String, source: io::Error },
+    #[error("{target}: {source}, {answered} operations into the phase")]
+    Broken { target: String, source: Broken, answered: u64 },
+    #[error("{target}: no reply for {timeout_ms} ms, {answered} operations into the phase")]
+    Silent { target: String, timeout_ms: u128, answered: u64 },
+    #[error("{target}: {errors} error replies, the first: {first}")]
+    Refused { target: String, errors: u64, first: String },
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error("the event loop failed: {0}")]
+    Loop(#[from] io::Error),
+}
+
+/// Runs all phases that `settings` ask for. The report is there even if they failed.
+pub(crate) fn run<D: Dialect>(settings: &Settings, dialect: &D) -> Report {
+    let mut report = Report { load: settings.load.clone(), preload: None, measured: None, failure: None };
+    let outcome = Load::connect(settings, dialect).and_then(|mut load| load.phases(&mut report));
+    report.failure = outcome.err().map(|failure| failure.to_string());
+    report
+}
+
+/// What connections are given to send.
+enum Plan {
+    /// Nothing: let what is under way come home.
+    Drain,
+    /// Every key once, from `next` to the end of the key space.
+    Preload { next: u64 },
+    /// Reads and writes as they are drawn; so many of them, if they are numbered.
+    Mix { remaining: Option<u64> },
+}
+
+/// Encodes batches by plan.
+struct Batches<'a> {
+    settings: &'a Settings,
+    distribution: Distribution,
+    key_text: KeyText,
+    value: Vec<u8>,
+    plan: Plan,
+}
+
+impl Batches<'_> {
+    /// Encodes the next batch of `connection` and returns its requests; 0 when the plan is done.
+    fn encode<D: Dialect>(&mut self, connection: &mut Connection<D>) -> usize {
+        let load = &self.settings.load;
+        let Connection { dialect, stream, output, .. } = connection;
+        match &mut self.plan {
+            Plan::Drain => 0,
+            Plan::Preload { next } => {
+                let end = load.first_key + load.keys;
+                let batch = (load.pipeline.max(PRELOAD_PIPELINE_MIN) as u64).min(end - *next);
+                for index in *next..*next + batch {
+                    dialect.encode_set(self.key_text.of(index), &self.value, output);
+                }
+                *next += batch;
+                batch as usize
+            }
+            Plan::Mix { remaining } => {
+                let mut batch = load.pipeline;
+                if let Some(remaining) = remaining {
+                    batch = batch.min(usize::try_from(*remaining).unwrap_or(usize::MAX));
+                    *remaining -= batch as u64;
+                }
+                for _ in 0..batch {
+                    let key = self.key_text.of(load.first_key + stream.next_index(&self.distribution));
+                    if stream.next_is_read(&self.distribution) {
+                        dialect.encode_get(key, output);
+                    } else {
+                        dialect.encode_set(key, &self.value, output);
+                    }
+                }
+                batch
+            }
+        }
+    }
+}
+
+/// What a phase counts.
+struct Counts {
+    /// By [`Outcome`], in its order.
+    outcomes: [u64; 4],
+    latency_ns: Histogram<u64>,
+    first_error: Option<String>,
+}
+
+impl Counts {
+    fn new() -> Self {
+        let latency_ns = Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS)
+            .expect("the bounds and the digits are constants that fit each other");
+        Self { outcomes: [0; 4], latency_ns, first_error: None }
+    }
+
+    fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    fn answered(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+}
+
+/// The moments a phase is measured between.
+struct Moment {
+    at: Instant,
+    server: Option<ProcessTime>,
+    own: ProcessTime,
+}
+
+impl Moment {
+    fn now(server_pid: Option<u32>) -> Result<Self, Failure> {
+        let server = server_pid.map(ProcessTime::of).transpose()?;
+        Ok(Self { own: ProcessTime::of(std::process::id())?, server, at: Instant::now() })
+    }
+}
+
+struct Load<'a, D> {
+    settings: &'a Settings,
+    poll: Poll,
+    connections: Vec<Connection<D>>,
+    /// Connections with a batch under way.
+    busy: usize,
+    batches: Batches<'a>,
+    buffer: ReadBuffer,
+    counts: Counts,
+    /// When a reply last came, or a batch was sent with none under way.
+    heard_at: Instant,
+}
+
+impl<'a, D: Dialect> Load<'a, D> {
+    fn connect(settings: &'a Settings, dialect: &D) -> Result<Self, Failure> {
+        let load = &settings.load;
+        let distribution = Distribution::new(settings.shape, load.keys, load.read_ratio);
+        let poll = Poll::new()?;
+        let mut connections = Vec::with_capacity(load.connections);
+        for number in 0..load.connections {
+            let socket = TcpStream::connect_timeout(&settings.address, CONNECT_TIMEOUT)
+                .and_then(|socket| socket.set_nodelay(true).map(|()| socket))
+                .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+                .map_err(|source| Failure::Connect { target: load.target.clone(), source })?;
+            let mut socket = mio::net::TcpStream::from_std(socket);
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut socket, Token(number), interest)?;
+            let stream = distribution.stream(load.seed, number as u64, load.connections as u64);
+            connections.push(Connection::new(socket, dialect.clone(), stream, Instant::now()));
+        }
+        let batches = Batches {
+            settings,
+            distribution,
+            key_text: settings.key_text.clone(),
+            value: keys::value(load.value_bytes),
+            plan: Plan::Drain,
+        };
+        Ok(Self {
+            settings,
+            poll,
+            connections,
+            busy: 0,
+            batches,
+            buffer: ReadBuffer::new(load.value_bytes),
+            counts: Counts::new(),
+            heard_at: Instant::now(),
+        })
+    }
+
+    fn phases(&mut self, report: &mut Report) -> Result<(), Failure> {
+        let settings = self.settings;
+        if settings.preload {
+            self.phase(Plan::Preload { next: settings.load.first_key }, None, &mut report.preload)?;
+        }
+        if settings.preload_only {
+            return Ok(());
+        }
+        if !settings.warm_up.is_zero() {
+            self.batches.plan = Plan::Mix { remaining: None };
+            self.drive(Some(Instant::now() + settings.warm_up))?;
+        }
+        match settings.until {
+            Until::Elapsed(duration) => {
+                self.phase(Plan::Mix { remaining: None }, Some(duration), &mut report.measured)?;
+            }
+            Until::Answered(requests) => {
+                // Replies to the warm-up must not be counted among those asked for.
+                self.batches.plan = Plan::Drain;
+                self.drive(None)?;
+                self.phase(Plan::Mix { remaining: Some(requests) }, None, &mut report.measured)?;
+            }
+        }
+        self.batches.plan = Plan::Drain;
+        self.drive(None)
+    }
+
+    /// Carries out `plan` until `duration` has passed, or until it is done, and reports what was counted either way.
+    fn phase(
+        &mut self,
+        plan: Plan,
+        duration: Option<Duration>,
+        result: &mut Option<Phase>,
+    ) -> Result<(), Failure> {
+        self.batches.plan = plan;
+        self.counts = Counts::new();
+        let start = Moment::now(self.settings.server_pid)?;
+        let outcome = self.drive(duration.map(|duration| start.at + duration));
+        let end = match Moment::now(self.settings.server_pid) {
+            Ok(end) => end,
+            // The server may be what failed: its time is lost, the counts are not.
+            Err(_) if outcome.is_err() => Moment::now(None)?,
+            Err(failure) => return Err(failure),
+        };
+        *result = Some(self.summary(&start, &end));
+        outcome?;
+        match &self.counts.first_error {
+            Some(first) => Err(Failure::Refused {
+                target: self.settings.load.target.clone(),
+                errors: self.counts.of(Outcome::Error),
+                first: first.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn summary(&self, start: &Moment, end: &Moment) -> Phase {
+        let counts = &self.counts;
+        let duration = end.at - start.at;
+        let per_operation = |nanos: u64| nanos as f64 / 1e3 / counts.answered().max(1) as f64;
+        let server = end.server.as_ref().zip(start.server.as_ref());
+        Phase {
+            operations: counts.answered(),
+            hits: counts.of(Outcome::Hit),
+            misses: counts.of(Outcome::Miss),
+            stored: counts.of(Outcome::Stored),
+            errors: counts.of(Outcome::Error),
+            duration_ms: duration.as_secs_f64() * 1e3,
+            operations_per_second: counts.answered() as f64 / duration.as_secs_f64().max(1e-9),
+            latency_us: latency_us(&counts.latency_ns),
+            server_cpu_us_per_operation: server.map(|(end, start)| per_operation(end.nanos_since(start))),
+            generator_cpu_us_per_operation: per_operation(end.own.nanos_since(&start.own)),
+        }
+    }
+
+    /// Sends and receives by plan until `deadline`, or without one until the plan is done and every reply is there.
+    fn drive(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        self.heard_at = Instant::now();
+        for number in 0..self.connections.len() {
+            if self.connections[number].outstanding == 0 {
+                self.start_batch(number).map_err(|source| self.broken(source))?;
+            }
+        }
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let now = Instant::now();
+            if deadline.map_or(self.busy == 0, |deadline| now >= deadline) {
+                return Ok(());
+            }
+            let silent_at = self.heard_at + self.settings.reply_timeout;
+            if now >= silent_at {
+                return Err(self.silent());
+            }
+            let wake_at = deadline.map_or(silent_at, |deadline| deadline.min(silent_at));
+            match self.poll.poll(&mut events, Some(wake_at - now)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            }
+            for event in &events {
+                self.turn(event).map_err(|source| self.broken(source))?;
+            }
+        }
+    }
+
+    fn turn(&mut self, event: &Event) -> Result<(), Broken> {
+        let number = event.token().0;
+        if event.is_writable() {
+            self.connections[number].flush()?;
+        }
+        let hung_up = event.is_read_closed() || event.is_error();
+        if !event.is_readable() && !hung_up {
+            return Ok(());
+        }
+        loop {
+            let Self { connections, buffer, counts, .. } = self;
+            let connection = &mut connections[number];
+            let before = connection.outstanding;
+            let read = connection.receive(buffer, |outcome, dialect, reply| {
+                counts.outcomes[outcome as usize] += 1;
+                if outcome == Outcome::Error && counts.first_error.is_none() {
+                    counts.first_error = Some(dialect.describe(reply));
+                }
+            })?;
+            let answered = before - connection.outstanding;
+            if answered > 0 {
+                let now = Instant::now();
+                let latency_ns = (now - connection.sent_at).as_nanos();
+                let latency_ns = u64::try_from(latency_ns).unwrap_or(u64::MAX);
+                counts.latency_ns.saturating_record_n(latency_ns, answered as u64);
+                self.heard_at = now;
+                if self.connections[number].outstanding == 0 {
+                    self.busy -= 1;
+                    self.start_batch(number)?;
+                }
+            }
+            // A short read has emptied the socket, unless the peer has closed: then its end is still to be read.
+            match read {
+                Read::Nothing => return Ok(()),
+                Read::Short if !hung_up => return Ok(()),
+                Read::Short | Read::Full => {}
+            }
+        }
+    }
+
+    /// Encodes and sends the next batch of an idle connection, if the plan has one.
+    fn start_batch(&mut self, number: usize) -> Result<(), Broken> {
+        let connection = &mut self.connections[number];
+        let requests = self.batches.encode(connection);
+        if requests == 0 {
+            return Ok(());
+        }
+        self.busy += 1;
+        connection.outstanding = requests;
+        connection.sent_at = Instant::now();
+        connection.flush()
+    }
+
+    fn broken(&self, source: Broken) -> Failure {
+        Failure::Broken {
+            target: self.settings.load.target.clone(),
+            source,
+            answered: self.counts.answered(),
+        }
+    }
+
+    fn silent(&self) -> Failure {
+        Failure::Silent {
+            target: self.settings.load.target.clone(),
+            timeout_ms: self.settings.reply_timeout.as_millis(),
+            answered: self.counts.answered(),
+        }
+    }
+}
+
+fn latency_us(histogram: &Histogram<u64>) -> Latency {
+    let us = |nanos: u64| nanos as f64 / 1e3;
+    let quantile_us = |quantile| us(histogram.value_at_quantile(quantile));
+    Latency {
+        mean: histogram.mean() / 1e3,
+        p50: quantile_us(0.5),
+        p90: quantile_us(0.9),
+        p99: quantile_us(0.99),
+        p99_9: quantile_us(0.999),
+        max: us(histogram.max()),
+    }
+}
