@@ -346,7 +346,10 @@ proptest! {
 
     #[test]
     fn a_changed_byte_is_digested(
-        request in request_parts(), outcome in outcome_parts(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
+        request in request_parts(),
+        outcome in outcome_parts(),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
     ) {
         let mut out = Vec::new();
         encode_request(&request.envelope(), &mut out);
