@@ -228,6 +228,18 @@ const DIGITS_MAX: usize = 18;
 
 #[inline]
 fn number_line(input: &[u8]) -> Line {
+    let digit = |byte: u8| i64::from(byte.wrapping_sub(b'0'));
+    // Nearly all lengths and counts have one digit or two.
+    match *input {
+        [one, b'\r', b'\n', ..] if one.is_ascii_digit() => Line::Number(digit(one), 3),
+        [ten, one, b'\r', b'\n', ..] if ten.is_ascii_digit() && one.is_ascii_digit() => {
+            Line::Number(10 * digit(ten) + digit(one), 4)
+        }
+        _ => long_number_line(input),
+    }
+}
+
+fn long_number_line(input: &[u8]) -> Line {
     let negative = input.first() == Some(&b'-');
     let first = usize::from(negative);
     let mut number: i64 = 0;
