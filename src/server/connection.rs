@@ -3,9 +3,9 @@
 //! Invariant: buffers are held only while bytes are in flight; an idle connection is this struct and nothing else.
 //! It decides nothing: the worker reads, executes and writes.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use std::mem;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 
 use mio::net::TcpStream;
 
@@ -38,8 +38,6 @@ pub(crate) struct Connection {
     pub(crate) charged_bytes: usize,
     /// When bytes last went in either direction.
     pub(crate) active_at: Timestamp,
-    /// Since when an incomplete request has waited for the rest, if one has.
-    pub(crate) incomplete_since: Option<Timestamp>,
 }
 
 /// What a read brought.
@@ -66,7 +64,6 @@ impl Connection {
             queued: false,
             charged_bytes: 0,
             active_at: now,
-            incomplete_since: None,
         }
     }
 
@@ -114,10 +111,5 @@ impl Connection {
     #[inline]
     pub(crate) fn take_input(&mut self) -> Vec<u8> {
         mem::take(&mut self.input)
-    }
-
-    /// Ends it in both directions, so that the peer learns of it after the last byte.
-    pub(crate) fn shut_down(&self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Both)
     }
 }

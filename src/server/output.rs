@@ -192,7 +192,7 @@ mod tests {
         }
 
         fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.write(&slices.concat())
+            self.write(&slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>())
         }
 
         fn flush(&mut self) -> io::Result<()> {

@@ -75,6 +75,10 @@ pub(crate) struct Worker {
     pub(super) input_used: usize,
     pub(super) batch: Batch,
     pub(super) spare_inputs: Vec<Vec<u8>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection holds one as a pointer, so that an idle one stays small"
+    )]
     pub(super) spare_outputs: Vec<Box<Output>>,
     /// Bytes that all connections are charged for.
     pub(super) buffered_bytes: usize,
@@ -277,9 +281,6 @@ impl Worker {
             }
         }
         let connection = &mut self.connections[slot];
-        if connection.incomplete_since.is_some() != !connection.input.is_empty() {
-            connection.incomplete_since = (!connection.input.is_empty()).then_some(self.engine.now);
-        }
         let high = self.engine.shared.limits.output_bytes_high;
         let blocked =
             connection.session.waiting || connection.session.closing || connection.waiting_bytes() >= high;
@@ -291,11 +292,9 @@ impl Worker {
 
     /// Forgets a connection.
     pub(super) fn close(&mut self, slot: usize) {
-        let mut connection = self.connections.remove(slot);
+        // Closing the descriptor takes it out of the poll as well.
+        let connection = self.connections.remove(slot);
         self.buffered_bytes -= connection.charged_bytes;
-        // Neither can be mended: the socket is about to be dropped.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
-        let _ = connection.shut_down();
         self.engine.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
     }
 }
