@@ -180,11 +180,7 @@ fn expect(step: &Step, live: Option<&Entry>, now: u64) -> (Expected, Answer) {
 }
 
 /// Runs a step that may change a key; returns its answer and the version it left.
-fn run(
-    writer: &mut Writer<'_>,
-    key: &[u8],
-    step: &Step,
-) -> Result<(Answer, Option<Version>), OutOfMemory> {
+fn run(writer: &mut Writer<'_>, key: &[u8], step: &Step) -> Result<(Answer, Option<Version>), OutOfMemory> {
     let updated = writer.update(key, |current, now| {
         let present = current.map(|current| current.version);
         let kept = |rejection| (Effect::Keep, Err(rejection));
