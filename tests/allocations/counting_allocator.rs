@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Sizes, in bytes, that are told apart; longer allocations count as the last.
-pub(crate) const SIZES: usize = 4096;
+pub(crate) const SIZES: usize = 1 << 14;
 
 /// Allocations of the threads that are not exempt, by size, of alignment 8 at most.
 static NARROW: [AtomicU64; SIZES] = [const { AtomicU64::new(0) }; SIZES];

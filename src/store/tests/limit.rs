@@ -140,11 +140,13 @@ fn contend(store: &Store, writers: u32, rounds: u32, watch: impl Fn() + Sync) ->
             }
         };
         let threads: Vec<_> = (0..writers).map(|number| scope.spawn(work(number))).collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        // Before any failure is passed on, or the watcher would go on for ever.
         ended.store(true, Ordering::Relaxed);
         watcher.join().unwrap();
+        for result in results {
+            result.unwrap();
+        }
     });
     refused.into_inner()
 }
