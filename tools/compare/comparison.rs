@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -112,10 +112,7 @@ impl Comparison {
             }
             rows.push(Row { server, protocol: server.protocol().to_owned() });
             if server == Kind::Annulus {
-                match Protocol::from_str("native", false) {
-                    Ok(native) => rows.push(Row { server, protocol: native.name().to_owned() }),
-                    Err(_) => notes.push("annulus-load does not speak the native protocol yet".to_owned()),
-                }
+                rows.push(Row { server, protocol: Protocol::Native.name().to_owned() });
             }
         }
         let logs = std::env::temp_dir().join(format!("annulus-compare-{}", std::process::id()));

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::dialect::{Memcached, Resp};
+use crate::dialect::{Memcached, Native, Resp};
 use crate::options::Options;
 use crate::protocol::Protocol;
 use crate::report::Report;
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     let report = match settings.protocol {
         Protocol::Resp => run::run(&settings, &Resp),
         Protocol::Memcached => run::run(&settings, &Memcached),
+        Protocol::Native => run::run(&settings, &Native::default()),
     };
     if let Err(error) = print(&report, options.json.as_deref()) {
         return fail(&format_args!("cannot write the report: {error}"));

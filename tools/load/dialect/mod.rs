@@ -6,9 +6,11 @@
 //! count: each connection has its own, so it may number its requests.
 
 mod memcached;
+mod native;
 mod resp;
 
 pub(crate) use memcached::Memcached;
+pub(crate) use native::Native;
 pub(crate) use resp::Resp;
 
 use thiserror::Error;
