@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::memory::{Loaded, Memory, settled_resident_bytes};
 use crate::protocol::Protocol;
 use crate::report::Phase;
+use crate::sending::Sending;
 use crate::server::{Kind, Server, StartError};
 use crate::summary::{Cell, Measurements, Row, RowSummary};
 
@@ -33,9 +34,12 @@ pub(crate) struct Settings {
     /// Load before each measurement that is not counted, in milliseconds.
     #[arg(long, default_value_t = 200)]
     warm_up_ms: u32,
-    /// Requests of a batch.
+    /// Requests under way on a connection at most.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) pipelines: Vec<u32>,
+    /// When a connection sends, as for annulus-load.
+    #[arg(long, value_enum, default_value_t = Sending::Batch)]
+    send: Sending,
     /// Connections at once.
     #[arg(long, default_value_t = 50)]
     connections: u32,
@@ -239,6 +243,7 @@ impl Comparison {
         arguments.extend([
             format!("--keys={}", settings.keys),
             format!("--pipeline={pipeline}"),
+            format!("--send={}", settings.send.name()),
             format!("--duration={}ms", settings.cell_ms),
             format!("--warm-up={}ms", settings.warm_up_ms),
             format!("--read-ratio={}", settings.read_ratio),

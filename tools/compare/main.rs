@@ -17,6 +17,8 @@ mod memory;
 mod protocol;
 #[path = "../load/report.rs"]
 mod report;
+#[path = "../load/sending.rs"]
+mod sending;
 mod server;
 mod summary;
 

@@ -1,9 +1,9 @@
-//! One connection of the generator: a socket, a batch under way, the bytes of it that are not written or not parsed.
+//! One connection of the generator: a socket, requests under way, the bytes of them that are not written or not parsed.
 //!
-//! Invariant: a batch is encoded only when the one before it is answered in full, so that what a connection holds
-//! is bounded by a batch and one partial reply. Buffers are reused: in steady state nothing is allocated. It does
-//! not choose keys, read a clock or count.
+//! Invariant: what a connection holds is bounded by the requests under way and one partial reply. Buffers are
+//! reused: in steady state nothing is allocated. It does not choose keys, read a clock, count, or decide when to send.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::Instant;
 
@@ -63,7 +63,7 @@ pub(crate) struct Connection<D> {
     pub(crate) socket: TcpStream,
     pub(crate) dialect: D,
     pub(crate) stream: Stream,
-    /// The batch under way, encoded.
+    /// Requests encoded and not yet written in full.
     pub(crate) output: Vec<u8>,
     written: usize,
     /// The start of a reply that the last read ended in.
@@ -72,13 +72,13 @@ pub(crate) struct Connection<D> {
     pub(crate) outstanding: usize,
     /// Replies to come that belong to the greeting and count for nothing.
     greeting: usize,
-    /// When the batch under way was sent.
-    pub(crate) sent_at: Instant,
+    /// When the requests under way were sent, oldest first, and how many at once.
+    sent: VecDeque<(Instant, usize)>,
 }
 
 impl<D: Dialect> Connection<D> {
     /// A connection over `socket` that has said its greeting, or will with its first batch.
-    pub(crate) fn new(socket: TcpStream, mut dialect: D, stream: Stream, now: Instant) -> Self {
+    pub(crate) fn new(socket: TcpStream, mut dialect: D, stream: Stream) -> Self {
         let mut output = Vec::new();
         let greeting = dialect.greet(&mut output);
         Self {
@@ -90,22 +90,44 @@ impl<D: Dialect> Connection<D> {
             partial: Vec::new(),
             outstanding: 0,
             greeting,
-            sent_at: now,
+            sent: VecDeque::new(),
         }
     }
 
-    /// Writes what of the batch is not written yet, as far as the kernel takes it.
+    /// Notes that `requests` more are under way since `now`. Their bytes may still have to be flushed.
+    pub(crate) fn sent(&mut self, requests: usize, now: Instant) {
+        self.outstanding += requests;
+        self.sent.push_back((now, requests));
+    }
+
+    /// Takes `answered` requests off those under way, and gives how many of them were sent when to `seen`. Replies are
+    /// taken to come in the order of their requests; where they do not, latencies are swapped among requests under way.
+    pub(crate) fn answered(&mut self, mut answered: usize, mut seen: impl FnMut(Instant, usize)) {
+        while answered > 0 {
+            let (at, requests) = self.sent.front_mut().expect("what is answered was noted when it was sent");
+            let taken = answered.min(*requests);
+            seen(*at, taken);
+            answered -= taken;
+            *requests -= taken;
+            if *requests == 0 {
+                self.sent.pop_front();
+            }
+        }
+    }
+
+    /// Writes what is not written yet, as far as the kernel takes it.
     pub(crate) fn flush(&mut self) -> Result<(), Broken> {
         while self.written < self.output.len() {
             match self.socket.write(&self.output[self.written..]) {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(written) => self.written += written,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        self.output.clear();
+        // Behind a connection that is never quite written, what was would pile up.
+        self.output.drain(..self.written);
         self.written = 0;
         Ok(())
     }
@@ -192,7 +214,7 @@ mod tests {
         let socket =
             TcpStream::from_std(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let stream = Distribution::new(Shape::Uniform, 1, 1.0).stream(0, 0, 1);
-        (Connection::new(socket, Greeting, stream, Instant::now()), listener.accept().unwrap().0)
+        (Connection::new(socket, Greeting, stream), listener.accept().unwrap().0)
     }
 
     #[test]
@@ -217,6 +239,22 @@ mod tests {
 
         peer.write_all(b"h\n").unwrap();
         assert!(matches!(connection.receive(&mut buffer, |_, _, _| ()), Err(Broken::Unasked)));
+    }
+
+    #[test]
+    fn replies_are_timed_from_the_oldest_send_on() {
+        let (mut connection, _peer) = connection();
+        let first = Instant::now();
+        let second = first + std::time::Duration::from_millis(1);
+        connection.sent(2, first);
+        connection.sent(3, second);
+        assert_eq!(connection.outstanding, 5);
+        let mut seen = Vec::new();
+        connection.answered(1, |at, requests| seen.push((at, requests)));
+        connection.answered(3, |at, requests| seen.push((at, requests)));
+        connection.answered(1, |at, requests| seen.push((at, requests)));
+        assert_eq!(seen, [(first, 1), (first, 1), (second, 2), (second, 1)]);
+        assert!(connection.sent.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The load generator: a closed loop of batches over many connections, in any of several protocols.
+//! The load generator: a closed loop over many connections, in any of several protocols.
 //!
 //! In reading order: [`options`] says what can be asked for, [`distribution`] and [`keys`] what is sent, [`dialect`] how
-//! it is written, [`connection`] and [`run`] send it and take the replies, [`process`] reads processor times and
+//! it is written, [`sending`] and [`plan`] when, [`connection`] and [`run`] send it and take the replies, [`process`] reads processor times and
 //! [`report`] prints. Invariant: whatever goes wrong gives one line on standard error and a code other than 0, and what
 //! was measured until then is printed all the same.
 
@@ -13,10 +13,12 @@ mod dialect;
 mod distribution;
 mod keys;
 mod options;
+mod plan;
 mod process;
 mod protocol;
 mod report;
 mod run;
+mod sending;
 
 use std::fs;
 use std::io::{self, Write};

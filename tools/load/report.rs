@@ -29,8 +29,10 @@ pub(crate) struct LoadSettings {
     pub(crate) protocol: String,
     /// Connections at once.
     pub(crate) connections: usize,
-    /// Requests of a batch.
+    /// Requests under way on a connection at most.
     pub(crate) pipeline: usize,
+    /// When a connection sends: `batch` or `window`.
+    pub(crate) send: String,
     /// The key space, from `first_key`.
     pub(crate) keys: u64,
     /// The first index of the key space.
@@ -64,7 +66,7 @@ pub(crate) struct Phase {
     pub(crate) duration_ms: f64,
     /// Operations over that time.
     pub(crate) operations_per_second: f64,
-    /// From a batch's send to each reply's arrival.
+    /// From a request's send to its reply's arrival.
     pub(crate) latency_us: Latency,
     /// Processor time of the server over operations; absent without `--server-pid`.
     pub(crate) server_cpu_us_per_operation: Option<f64>,
@@ -89,8 +91,8 @@ impl Display for Report {
         writeln!(formatter, "target                    {} ({})", load.target, load.protocol)?;
         writeln!(
             formatter,
-            "load                      {} connections x batches of {}, closed loop",
-            load.connections, load.pipeline
+            "load                      {} connections x {} of {}, closed loop",
+            load.connections, load.send, load.pipeline
         )?;
         writeln!(
             formatter,

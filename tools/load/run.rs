@@ -1,8 +1,8 @@
 //! The closed loop: one thread, all connections, phase after phase.
 //!
 //! Invariant: what is counted in a phase arrived in it, and the processor times are read at the same two moments as the
-//! clock. A batch's latency runs from its send to each reply's arrival, so it is service time as a client in a
-//! closed loop sees it: a stall delays the sends behind it and they do not show that. The first connection that breaks
+//! clock. A request's latency runs from its send to its reply's arrival, so it is service time as a client in a closed
+//! loop sees it: a stall delays the sends behind it and they do not show that. The first connection that breaks
 //! ends the run; what was counted until then is kept.
 
 use std::io;
@@ -17,15 +17,14 @@ use thiserror::Error;
 use crate::connection::{Broken, Connection, Read, ReadBuffer};
 use crate::dialect::{Dialect, Outcome};
 use crate::distribution::Distribution;
-use crate::keys::{self, KeyText};
+use crate::keys;
 use crate::options::{Settings, Until};
+use crate::plan::{Plan, Requests};
 use crate::process::{ProcessTime, Unreadable};
 use crate::report::{Latency, Phase, Report};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Requests of a batch while preloading, at least.
-const PRELOAD_PIPELINE_MIN: usize = 64;
 /// The longest latency that is told apart from longer ones.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant decimal digits of a recorded latency.
@@ -54,61 +53,6 @@ pub(crate) fn run<D: Dialect>(settings: &Settings, dialect: &D) -> Report {
     let outcome = Load::connect(settings, dialect).and_then(|mut load| load.phases(&mut report));
     report.failure = outcome.err().map(|failure| failure.to_string());
     report
-}
-
-/// What connections are given to send.
-enum Plan {
-    /// Nothing: let what is under way come home.
-    Drain,
-    /// Every key once, from `next` to the end of the key space.
-    Preload { next: u64 },
-    /// Reads and writes as they are drawn; so many of them, if they are numbered.
-    Mix { remaining: Option<u64> },
-}
-
-/// Encodes batches by plan.
-struct Batches<'a> {
-    settings: &'a Settings,
-    distribution: Distribution,
-    key_text: KeyText,
-    value: Vec<u8>,
-    plan: Plan,
-}
-
-impl Batches<'_> {
-    /// Encodes the next batch of `connection` and returns its requests; 0 when the plan is done.
-    fn encode<D: Dialect>(&mut self, connection: &mut Connection<D>) -> usize {
-        let load = &self.settings.load;
-        let Connection { dialect, stream, output, .. } = connection;
-        match &mut self.plan {
-            Plan::Drain => 0,
-            Plan::Preload { next } => {
-                let end = load.first_key + load.keys;
-                let batch = (load.pipeline.max(PRELOAD_PIPELINE_MIN) as u64).min(end - *next);
-                for index in *next..*next + batch {
-                    dialect.encode_set(self.key_text.of(index), &self.value, output);
-                }
-                *next += batch;
-                batch as usize
-            }
-            Plan::Mix { remaining } => {
-                let mut batch = load.pipeline;
-                if let Some(remaining) = remaining {
-                    batch = batch.min(usize::try_from(*remaining).unwrap_or(usize::MAX));
-                    *remaining -= batch as u64;
-                }
-                for _ in 0..batch {
-                    let key = self.key_text.of(load.first_key + stream.next_index(&self.distribution));
-                    if stream.next_is_read(&self.distribution) {
-                        dialect.encode_get(key, output);
-                    } else {
-                        dialect.encode_set(key, &self.value, output);
-                    }
-                }
-                batch
-            }
-        }
-    }
 }
 
 /// What a phase counts.
@@ -153,12 +97,12 @@ struct Load<'a, D> {
     settings: &'a Settings,
     poll: Poll,
     connections: Vec<Connection<D>>,
-    /// Connections with a batch under way.
+    /// Connections with requests under way.
     busy: usize,
-    batches: Batches<'a>,
+    requests: Requests<'a>,
     buffer: ReadBuffer,
     counts: Counts,
-    /// When a reply last came, or a batch was sent with none under way.
+    /// When a reply last came, or driving began.
     heard_at: Instant,
 }
 
@@ -177,9 +121,9 @@ impl<'a, D: Dialect> Load<'a, D> {
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut socket, Token(number), interest)?;
             let stream = distribution.stream(load.seed, number as u64, load.connections as u64);
-            connections.push(Connection::new(socket, dialect.clone(), stream, Instant::now()));
+            connections.push(Connection::new(socket, dialect.clone(), stream));
         }
-        let batches = Batches {
+        let requests = Requests {
             settings,
             distribution,
             key_text: settings.key_text.clone(),
@@ -191,7 +135,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             poll,
             connections,
             busy: 0,
-            batches,
+            requests,
             buffer: ReadBuffer::new(load.value_bytes),
             counts: Counts::new(),
             heard_at: Instant::now(),
@@ -207,7 +151,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             return Ok(());
         }
         if !settings.warm_up.is_zero() {
-            self.batches.plan = Plan::Mix { remaining: None };
+            self.requests.plan = Plan::Mix { remaining: None };
             self.drive(Some(Instant::now() + settings.warm_up))?;
         }
         match settings.until {
@@ -216,12 +160,12 @@ impl<'a, D: Dialect> Load<'a, D> {
             }
             Until::Answered(requests) => {
                 // Replies to the warm-up must not be counted among those asked for.
-                self.batches.plan = Plan::Drain;
+                self.requests.plan = Plan::Drain;
                 self.drive(None)?;
                 self.phase(Plan::Mix { remaining: Some(requests) }, None, &mut report.measured)?;
             }
         }
-        self.batches.plan = Plan::Drain;
+        self.requests.plan = Plan::Drain;
         self.drive(None)
     }
 
@@ -232,7 +176,7 @@ impl<'a, D: Dialect> Load<'a, D> {
         duration: Option<Duration>,
         result: &mut Option<Phase>,
     ) -> Result<(), Failure> {
-        self.batches.plan = plan;
+        self.requests.plan = plan;
         self.counts = Counts::new();
         let start = Moment::now(self.settings.server_pid)?;
         let outcome = self.drive(duration.map(|duration| start.at + duration));
@@ -277,9 +221,7 @@ impl<'a, D: Dialect> Load<'a, D> {
     fn drive(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         self.heard_at = Instant::now();
         for number in 0..self.connections.len() {
-            if self.connections[number].outstanding == 0 {
-                self.start_batch(number).map_err(|source| self.broken(source))?;
-            }
+            self.send(number).map_err(|source| self.broken(source))?;
         }
         let mut events = Events::with_capacity(1024);
         loop {
@@ -325,14 +267,13 @@ impl<'a, D: Dialect> Load<'a, D> {
             let answered = before - connection.outstanding;
             if answered > 0 {
                 let now = Instant::now();
-                let latency_ns = (now - connection.sent_at).as_nanos();
-                let latency_ns = u64::try_from(latency_ns).unwrap_or(u64::MAX);
-                counts.latency_ns.saturating_record_n(latency_ns, answered as u64);
+                connection.answered(answered, |sent_at, requests| {
+                    let latency_ns = u64::try_from((now - sent_at).as_nanos()).unwrap_or(u64::MAX);
+                    counts.latency_ns.saturating_record_n(latency_ns, requests as u64);
+                });
+                self.busy -= usize::from(connection.outstanding == 0);
                 self.heard_at = now;
-                if self.connections[number].outstanding == 0 {
-                    self.busy -= 1;
-                    self.start_batch(number)?;
-                }
+                self.send(number)?;
             }
             // A short read has emptied the socket, unless the peer has closed: then its end is still to be read.
             match read {
@@ -343,16 +284,15 @@ impl<'a, D: Dialect> Load<'a, D> {
         }
     }
 
-    /// Encodes and sends the next batch of an idle connection, if the plan has one.
-    fn start_batch(&mut self, number: usize) -> Result<(), Broken> {
+    /// Encodes and sends what it is a connection's turn to send, if the plan has it.
+    fn send(&mut self, number: usize) -> Result<(), Broken> {
         let connection = &mut self.connections[number];
-        let requests = self.batches.encode(connection);
-        if requests == 0 {
+        let encoded = self.requests.encode(connection);
+        if encoded == 0 {
             return Ok(());
         }
-        self.busy += 1;
-        connection.outstanding = requests;
-        connection.sent_at = Instant::now();
+        self.busy += usize::from(connection.outstanding == 0);
+        connection.sent(encoded, Instant::now());
         connection.flush()
     }
 
