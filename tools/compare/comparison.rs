@@ -63,7 +63,7 @@ pub(crate) struct Settings {
     seed: u64,
     /// Do not measure bytes per entry.
     #[arg(long)]
-    skip_memory: bool,
+    pub(crate) skip_memory: bool,
     /// Counts of entries, ascending, over which bytes per entry are a mean.
     #[arg(long, value_delimiter = ',', default_value = "1000000,1250000,1500000,1750000,2000000")]
     memory_entries: Vec<u64>,
