@@ -227,6 +227,7 @@ mod tests {
                 errors: 0,
                 duration_ms: 1.0,
                 operations_per_second: 1.0,
+                replies_per_read: 1.0,
                 latency_us,
                 server_cpu_us_per_operation: Some(cpu_us),
                 generator_cpu_us_per_operation: 0.0,

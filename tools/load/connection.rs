@@ -13,8 +13,10 @@ use thiserror::Error;
 use crate::dialect::{Dialect, Malformed, Outcome};
 use crate::distribution::Stream;
 
-/// Bytes asked of a socket at once. A read that gives fewer has emptied it.
-const READ_BYTES: usize = 256 * 1024;
+/// Bytes asked of a socket at once, unless less is wanted.
+const READ_BYTES_MAX: usize = 256 * 1024;
+/// What stands around a value in a reply, about.
+const REPLY_OVERHEAD_BYTES: usize = 24;
 
 /// The connection is of no use any more. The target's fault, or that of the way to it.
 #[derive(Debug, Error)]
@@ -47,14 +49,18 @@ pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     /// Room before each read for the start of a reply that an earlier read ended in.
     partial_bytes_max: usize,
+    /// Bytes asked of a socket at once. A read that gives fewer has emptied it.
+    read_bytes: usize,
 }
 
 impl ReadBuffer {
-    /// Room for replies with a value of `value_bytes`.
-    pub(crate) fn new(value_bytes: usize) -> Self {
+    /// Room for replies with a value of `value_bytes`, of which about `replies` are read at once, or all if `None`.
+    pub(crate) fn new(value_bytes: usize, replies: Option<usize>) -> Self {
         // A line of a key and a few numbers stands around the value in every protocol.
         let partial_bytes_max = value_bytes + 64 * 1024;
-        Self { bytes: vec![0; partial_bytes_max + READ_BYTES], partial_bytes_max }
+        let reply_bytes = value_bytes + REPLY_OVERHEAD_BYTES;
+        let read_bytes = replies.map_or(READ_BYTES_MAX, |replies| READ_BYTES_MAX.min(replies * reply_bytes));
+        Self { bytes: vec![0; partial_bytes_max + read_bytes], partial_bytes_max, read_bytes }
     }
 }
 
@@ -140,8 +146,7 @@ impl<D: Dialect> Connection<D> {
     ) -> Result<Read, Broken> {
         let kept = self.partial.len();
         buffer.bytes[..kept].copy_from_slice(&self.partial);
-        let room = &mut buffer.bytes[kept..];
-        let room_bytes = room.len();
+        let room = &mut buffer.bytes[kept..kept + buffer.read_bytes];
         let read = loop {
             match self.socket.read(room) {
                 Ok(0) => return Err(Broken::Closed),
@@ -158,7 +163,7 @@ impl<D: Dialect> Connection<D> {
         }
         self.partial.clear();
         self.partial.extend_from_slice(rest);
-        Ok(if read == room_bytes { Read::Full } else { Read::Short })
+        Ok(if read == buffer.read_bytes { Read::Full } else { Read::Short })
     }
 
     fn parse(&mut self, bytes: &[u8], seen: &mut impl FnMut(Outcome, &D, &[u8])) -> Result<usize, Broken> {
@@ -230,7 +235,7 @@ mod tests {
         // The reply to the greeting and half of the next, then its other half.
         peer.write_all(b"h\nh").unwrap();
         let mut seen = 0;
-        let mut buffer = ReadBuffer::new(0);
+        let mut buffer = ReadBuffer::new(0, None);
         assert_eq!(connection.receive(&mut buffer, |_, _, _| seen += 1).unwrap(), Read::Short);
         assert_eq!((seen, connection.outstanding), (0, 1));
         peer.write_all(b"\n").unwrap();
@@ -263,7 +268,7 @@ mod tests {
         connection.outstanding = 1;
         peer.write_all(b"e\n").unwrap();
         let mut seen = Vec::new();
-        connection.receive(&mut ReadBuffer::new(0), |outcome, _, _| seen.push(outcome)).unwrap();
+        connection.receive(&mut ReadBuffer::new(0, None), |outcome, _, _| seen.push(outcome)).unwrap();
         assert_eq!(seen, [Outcome::Error]);
     }
 }

@@ -70,6 +70,18 @@ impl Requests<'_> {
     }
 }
 
+/// Parts in which a window moves on. Replies that were written at once would otherwise be read and refilled at once, and
+/// a window would be a batch.
+const WINDOW_PARTS: usize = 4;
+
+/// Replies to read at once with a pipeline of so many; `None` for all that are there.
+pub(crate) const fn replies_per_read(sending: Sending, pipeline: usize) -> Option<usize> {
+    match sending {
+        Sending::Batch => None,
+        Sending::Window => Some(pipeline.div_ceil(WINDOW_PARTS)),
+    }
+}
+
 /// Requests that a connection may send now, with so many `outstanding` of a pipeline of `limit`.
 const fn room(sending: Sending, outstanding: usize, limit: usize) -> usize {
     match sending {

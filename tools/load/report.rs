@@ -66,6 +66,8 @@ pub(crate) struct Phase {
     pub(crate) duration_ms: f64,
     /// Operations over that time.
     pub(crate) operations_per_second: f64,
+    /// Replies that a read brought, which is how requests arrive too: a mean.
+    pub(crate) replies_per_read: f64,
     /// From a request's send to its reply's arrival.
     pub(crate) latency_us: Latency,
     /// Processor time of the server over operations; absent without `--server-pid`.
@@ -126,6 +128,7 @@ impl Display for Phase {
         writeln!(formatter, "misses                    {}", self.misses)?;
         writeln!(formatter, "duration ms               {:.1}", self.duration_ms)?;
         writeln!(formatter, "operations/s              {:.0}", self.operations_per_second)?;
+        writeln!(formatter, "replies per read          {:.1}", self.replies_per_read)?;
         let latency = &self.latency_us;
         for (name, value_us) in [
             ("mean", latency.mean),

@@ -19,12 +19,16 @@ use crate::dialect::{Dialect, Outcome};
 use crate::distribution::Distribution;
 use crate::keys;
 use crate::options::{Settings, Until};
-use crate::plan::{Plan, Requests};
+use crate::plan::{Plan, Requests, replies_per_read};
 use crate::process::{ProcessTime, Unreadable};
 use crate::report::{Latency, Phase, Report};
 
+/// What connections are watched for.
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Reads of one connection before the others have their turn.
+const READS_PER_TURN_MAX: usize = 16;
 /// The longest latency that is told apart from longer ones.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant decimal digits of a recorded latency.
@@ -60,6 +64,8 @@ struct Counts {
     /// By [`Outcome`], in its order.
     outcomes: [u64; 4],
     latency_ns: Histogram<u64>,
+    /// Reads that brought replies.
+    reads: u64,
     first_error: Option<String>,
 }
 
@@ -67,7 +73,7 @@ impl Counts {
     fn new() -> Self {
         let latency_ns = Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS)
             .expect("the bounds and the digits are constants that fit each other");
-        Self { outcomes: [0; 4], latency_ns, first_error: None }
+        Self { outcomes: [0; 4], latency_ns, reads: 0, first_error: None }
     }
 
     fn of(&self, outcome: Outcome) -> u64 {
@@ -118,8 +124,7 @@ impl<'a, D: Dialect> Load<'a, D> {
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
                 .map_err(|source| Failure::Connect { target: load.target.clone(), source })?;
             let mut socket = mio::net::TcpStream::from_std(socket);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut socket, Token(number), interest)?;
+            poll.registry().register(&mut socket, Token(number), INTEREST)?;
             let stream = distribution.stream(load.seed, number as u64, load.connections as u64);
             connections.push(Connection::new(socket, dialect.clone(), stream));
         }
@@ -136,7 +141,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             connections,
             busy: 0,
             requests,
-            buffer: ReadBuffer::new(load.value_bytes),
+            buffer: ReadBuffer::new(load.value_bytes, replies_per_read(settings.sending, load.pipeline)),
             counts: Counts::new(),
             heard_at: Instant::now(),
         })
@@ -211,6 +216,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             errors: counts.of(Outcome::Error),
             duration_ms: duration.as_secs_f64() * 1e3,
             operations_per_second: counts.answered() as f64 / duration.as_secs_f64().max(1e-9),
+            replies_per_read: counts.answered() as f64 / counts.reads.max(1) as f64,
             latency_us: latency_us(&counts.latency_ns),
             server_cpu_us_per_operation: server.map(|(end, start)| per_operation(end.nanos_since(start))),
             generator_cpu_us_per_operation: per_operation(end.own.nanos_since(&start.own)),
@@ -254,7 +260,7 @@ impl<'a, D: Dialect> Load<'a, D> {
         if !event.is_readable() && !hung_up {
             return Ok(());
         }
-        loop {
+        for _ in 0..READS_PER_TURN_MAX {
             let Self { connections, buffer, counts, .. } = self;
             let connection = &mut connections[number];
             let before = connection.outstanding;
@@ -271,6 +277,7 @@ impl<'a, D: Dialect> Load<'a, D> {
                     let latency_ns = u64::try_from((now - sent_at).as_nanos()).unwrap_or(u64::MAX);
                     counts.latency_ns.saturating_record_n(latency_ns, requests as u64);
                 });
+                counts.reads += 1;
                 self.busy -= usize::from(connection.outstanding == 0);
                 self.heard_at = now;
                 self.send(number)?;
@@ -282,6 +289,9 @@ impl<'a, D: Dialect> Load<'a, D> {
                 Read::Short | Read::Full => {}
             }
         }
+        // Edges are told once: armed anew, the socket is readable again at once if anything is left.
+        let socket = &mut self.connections[number].socket;
+        Ok(self.poll.registry().reregister(socket, event.token(), INTEREST)?)
     }
 
     /// Encodes and sends what it is a connection's turn to send, if the plan has it.

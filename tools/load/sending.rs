@@ -12,7 +12,7 @@ pub(crate) enum Sending {
     /// A batch when the one before it is answered in full.
     #[default]
     Batch,
-    /// As many requests as each read answered, at once: the pipeline stays full.
+    /// As many requests as each read answered, at once, and a quarter of the pipeline to a read: a trickle.
     Window,
 }
 
