@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`server`] starts and ends them, [`cores`] says where they run, [`cell`] is one measurement by
 //! annulus-load, [`comparison`] is the order of all of them, [`memory`] reads resident sets, [`summary`] makes the
-//! table and [`targets`] judges it. Invariant: every process started is ended by its id, on errors and on Ctrl-C too; all traffic stays on the
-//! loopback.
+//! table and [`targets`] judges it. Invariant: every process started is ended by its id, on errors and on Ctrl-C too;
+//! all traffic stays on the loopback.
 
 // Waits for children and settles memory: a tool, which may read the clock and sleep.
 #![allow(clippy::disallowed_methods)]

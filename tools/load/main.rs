@@ -1,9 +1,9 @@
 //! The load generator: a closed loop over many connections, in any of several protocols.
 //!
-//! In reading order: [`options`] says what can be asked for, [`distribution`] and [`keys`] what is sent, [`dialect`] how
-//! it is written, [`sending`] and [`plan`] when, [`connection`] and [`run`] send it and take the replies, [`process`] reads processor times and
-//! [`report`] prints. Invariant: whatever goes wrong gives one line on standard error and a code other than 0, and what
-//! was measured until then is printed all the same.
+//! In reading order: [`options`] says what can be asked for, [`distribution`] and [`keys`] what is sent, [`dialect`]
+//! how it is written, [`sending`] and [`plan`] when, [`connection`] and [`run`] send it and take the replies,
+//! [`process`] reads processor times and [`report`] prints. Invariant: whatever goes wrong gives one line on standard
+//! error and a code other than 0, and what was measured until then is printed all the same.
 
 // A load generator measures time: it is one of the places that may read the clock.
 #![allow(clippy::disallowed_methods)]

@@ -70,8 +70,8 @@ impl Requests<'_> {
     }
 }
 
-/// Parts in which a window moves on. Replies that were written at once would otherwise be read and refilled at once, and
-/// a window would be a batch.
+/// Parts in which a window moves on. Replies that were written at once would otherwise be read and refilled at once,
+/// and a window would be a batch.
 const WINDOW_PARTS: usize = 4;
 
 /// Replies to read at once with a pipeline of so many; `None` for all that are there.

@@ -1,7 +1,7 @@
 //! What a run found out: as JSON for programs, as a table for people.
 //!
-//! Invariant: units are in the names, and a report of a run that failed half-way says so in `failure` and keeps what was
-//! counted until then. Nothing is measured here.
+//! Invariant: units are in the names, and a report of a run that failed half-way says so in `failure` and keeps what
+//! was counted until then. Nothing is measured here.
 
 use std::fmt::{self, Display, Formatter};
 
