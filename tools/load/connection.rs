@@ -15,8 +15,6 @@ use crate::distribution::Stream;
 
 /// Bytes asked of a socket at once, unless less is wanted.
 const READ_BYTES_MAX: usize = 256 * 1024;
-/// What stands around a value in a reply, about.
-const REPLY_OVERHEAD_BYTES: usize = 24;
 
 /// The connection is of no use any more. The target's fault, or that of the way to it.
 #[derive(Debug, Error)]
@@ -54,11 +52,11 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// Room for replies with a value of `value_bytes`, of which about `replies` are read at once, or all if `None`.
-    pub(crate) fn new(value_bytes: usize, replies: Option<usize>) -> Self {
+    /// Room for replies of `D` with a value of `value_bytes`, of which about `replies` are read at once, or all if `None`.
+    pub(crate) fn new<D: Dialect>(value_bytes: usize, replies: Option<usize>) -> Self {
         // A line of a key and a few numbers stands around the value in every protocol.
         let partial_bytes_max = value_bytes + 64 * 1024;
-        let reply_bytes = value_bytes + REPLY_OVERHEAD_BYTES;
+        let reply_bytes = value_bytes + D::REPLY_OVERHEAD_BYTES;
         let read_bytes = replies.map_or(READ_BYTES_MAX, |replies| READ_BYTES_MAX.min(replies * reply_bytes));
         Self { bytes: vec![0; partial_bytes_max + read_bytes], partial_bytes_max, read_bytes }
     }
@@ -195,6 +193,8 @@ mod tests {
     struct Greeting;
 
     impl Dialect for Greeting {
+        const REPLY_OVERHEAD_BYTES: usize = 2;
+
         fn greet(&mut self, output: &mut Vec<u8>) -> usize {
             output.extend_from_slice(b"hello");
             1
@@ -235,7 +235,7 @@ mod tests {
         // The reply to the greeting and half of the next, then its other half.
         peer.write_all(b"h\nh").unwrap();
         let mut seen = 0;
-        let mut buffer = ReadBuffer::new(0, None);
+        let mut buffer = ReadBuffer::new::<Greeting>(0, None);
         assert_eq!(connection.receive(&mut buffer, |_, _, _| seen += 1).unwrap(), Read::Short);
         assert_eq!((seen, connection.outstanding), (0, 1));
         peer.write_all(b"\n").unwrap();
@@ -268,7 +268,9 @@ mod tests {
         connection.outstanding = 1;
         peer.write_all(b"e\n").unwrap();
         let mut seen = Vec::new();
-        connection.receive(&mut ReadBuffer::new(0, None), |outcome, _, _| seen.push(outcome)).unwrap();
+        connection
+            .receive(&mut ReadBuffer::new::<Greeting>(0, None), |outcome, _, _| seen.push(outcome))
+            .unwrap();
         assert_eq!(seen, [Outcome::Error]);
     }
 }

@@ -141,7 +141,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             connections,
             busy: 0,
             requests,
-            buffer: ReadBuffer::new(load.value_bytes, replies_per_read(settings.sending, load.pipeline)),
+            buffer: ReadBuffer::new::<D>(load.value_bytes, replies_per_read(settings.sending, load.pipeline)),
             counts: Counts::new(),
             heard_at: Instant::now(),
         })

@@ -53,6 +53,9 @@ impl Native {
 }
 
 impl Dialect for Native {
+    // Length, header and version.
+    const REPLY_OVERHEAD_BYTES: usize = 24;
+
     fn greet(&mut self, output: &mut Vec<u8>) -> usize {
         output.extend_from_slice(&encode_preamble(Preamble { level: None }));
         1
