@@ -52,7 +52,7 @@ pub(crate) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// Room for replies of `D` with a value of `value_bytes`, of which about `replies` are read at once, or all if `None`.
+    /// Room for replies of `D` with a value of `value_bytes`; about `replies` are read at once, or all if `None`.
     pub(crate) fn new<D: Dialect>(value_bytes: usize, replies: Option<usize>) -> Self {
         // A line of a key and a few numbers stands around the value in every protocol.
         let partial_bytes_max = value_bytes + 64 * 1024;
