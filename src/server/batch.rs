@@ -13,6 +13,9 @@ use crate::server::commands::{self, CommandId};
 use crate::server::session::Protocol;
 use crate::types::KeyHash;
 
+/// Arguments and bytes of inline commands for which room is kept between turns.
+const KEPT_ARGUMENTS_MAX: usize = 64 << 10;
+
 /// Where the bytes of a span lie.
 pub(crate) enum Source {
     /// In the worker's input buffer, from here on.
@@ -90,6 +93,9 @@ impl Batch {
         self.requests.clear();
         self.arguments.clear();
         self.scratch.clear();
+        // A request of a million arguments is rare; its lists are not worth keeping.
+        self.arguments.shrink_to(KEPT_ARGUMENTS_MAX);
+        self.scratch.shrink_to(KEPT_ARGUMENTS_MAX);
     }
 
     /// Parses the requests at the beginning of `input` and adds them as the span of `connection`.

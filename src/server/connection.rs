@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) finished: bool,
     /// The socket failed.
     pub(crate) broken: bool,
+    /// Since when nothing but the client's end is waited for, if it has been told all there is to tell.
+    pub(crate) parting_since: Option<Timestamp>,
     /// It is in the list of connections that have a turn.
     pub(crate) queued: bool,
     /// Bytes of memory that it is charged for.
@@ -63,6 +65,7 @@ impl Connection {
             read_closed: false,
             finished: false,
             broken: false,
+            parting_since: None,
             queued: false,
             charged_bytes: 0,
             active_at: now,
@@ -116,8 +119,8 @@ impl Connection {
         mem::take(&mut self.input)
     }
 
-    /// Ends it in both directions, so that the peer learns of it after the last byte.
-    pub(crate) fn shut_down(&self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Both)
+    /// Ends it in one direction or both; the peer learns of it after the last byte.
+    pub(crate) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
+        self.stream.shutdown(how)
     }
 }

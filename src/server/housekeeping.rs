@@ -37,7 +37,9 @@ impl Worker {
         let end = slots.min(first + slots.div_ceil(DEADLINE_ROUNDS));
         for slot in first..end {
             let late = |connection: &Connection| self.is_late(connection);
-            if self.connections.get(slot).is_some_and(late) {
+            if self.is_parted(slot) {
+                self.close(slot);
+            } else if self.connections.get(slot).is_some_and(late) {
                 self.engine.recorder.totals.connections_timed_out += 1;
                 self.close(slot);
             }
@@ -72,6 +74,9 @@ impl Worker {
             );
             connection.output = Some(output);
             self.write(slot);
+            if self.connections[slot].waiting_bytes() == 0 && !self.connections[slot].broken {
+                return self.part(slot);
+            }
         }
         self.close(slot);
     }
@@ -90,13 +95,18 @@ impl Worker {
         let late = self.stop_at.is_some_and(|at| self.engine.now >= at);
         let slots: Vec<_> = self.connections.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
+            let parted = self.is_parted(slot);
             let connection = &mut self.connections[slot];
-            // What the kernel still holds was not read, and is not answered.
-            connection.readable = false;
             let answered =
                 connection.waiting_bytes() == 0 && !connection.has_requests() && !connection.session.waiting;
-            if answered || late {
+            if late || parted {
                 self.close(slot);
+            } else if connection.parting_since.is_none() {
+                // What the kernel still holds was not read, and is not answered.
+                connection.readable = false;
+                if answered {
+                    self.part(slot);
+                }
             }
         }
         self.connections.is_empty()

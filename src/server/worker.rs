@@ -11,7 +11,7 @@
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam::queue::ArrayQueue;
 use mio::event::Event;
@@ -189,6 +189,9 @@ impl Worker {
     fn gather(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.queued = false;
+        if connection.parting_since.is_some() {
+            return self.hear_out(slot);
+        }
         if connection.waiting_bytes() > 0 {
             self.write(slot);
         }
@@ -263,9 +266,11 @@ impl Worker {
         let connection = &mut self.connections[slot];
         let flushed = connection.waiting_bytes() == 0;
         let unanswered = connection.has_requests() || connection.session.waiting;
-        let ended = connection.session.closing || (connection.finished && !unanswered);
-        if connection.broken || (ended && flushed) {
+        if connection.broken || (connection.finished && !unanswered && flushed) {
             return self.close(slot);
+        }
+        if connection.session.closing && flushed {
+            return self.part(slot);
         }
         let held_bytes = connection.held_bytes();
         if held_bytes != connection.charged_bytes {
@@ -287,15 +292,5 @@ impl Worker {
             connection.queued = true;
             self.queued.push(slot);
         }
-    }
-
-    /// Forgets a connection.
-    pub(super) fn close(&mut self, slot: usize) {
-        let mut connection = self.connections.remove(slot);
-        self.buffered_bytes -= connection.charged_bytes;
-        // Neither can be mended: the socket is about to be dropped.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
-        let _ = connection.shut_down();
-        self.engine.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
     }
 }
