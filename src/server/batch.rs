@@ -214,3 +214,21 @@ fn frame_limits(limits: &Limits) -> FrameLimits {
         batch_count_max: BATCH_COUNT_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_of_a_million_arguments_took_is_given_back() {
+        let limits = Limits::default();
+        let mut batch = Batch::new(&limits);
+        let mut input = b"*1000000\r\n".to_vec();
+        input.extend(b"$1\r\nk\r\n".repeat(1_000_000));
+        let span = batch.add(0, &mut Protocol::Resp, &input, &limits, 0);
+        assert_eq!(span.consumed, input.len());
+        assert!(batch.arguments.capacity() >= 1_000_000);
+        batch.clear();
+        assert!(batch.arguments.capacity() <= KEPT_ARGUMENTS_MAX);
+    }
+}

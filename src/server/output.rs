@@ -208,7 +208,8 @@ mod tests {
         }
 
         fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            let bytes: Vec<u8> = bytes.take(self.portion).collect();
             self.write(&bytes)
         }
 
