@@ -3,6 +3,7 @@
 //! Invariant: what comes out is a valid [`Config`]; whatever is wrong is said with what to do about it, and nothing
 //! is started.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -91,11 +92,16 @@ impl Arguments {
             store: StoreConfig {
                 shards: ShardCount::new(self.shards).unwrap_or_default(),
                 memory_bytes_max: self.memory_max.map(|size| size.0),
-                ..StoreConfig::default()
+                hash_seed: random_seed(),
             },
             limits,
         })
     }
+}
+
+/// A seed that nobody outside can know, so that nobody can choose keys that all fall into one shard.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn parse_workers(text: &str) -> Result<WorkerCount, String> {

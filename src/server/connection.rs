@@ -40,8 +40,6 @@ pub(crate) struct Connection {
     pub(crate) charged_bytes: usize,
     /// When bytes last went in either direction.
     pub(crate) active_at: Timestamp,
-    /// Since when an incomplete request has waited for the rest, if one has.
-    pub(crate) incomplete_since: Option<Timestamp>,
 }
 
 /// What a read brought.
@@ -69,7 +67,6 @@ impl Connection {
             queued: false,
             charged_bytes: 0,
             active_at: now,
-            incomplete_since: None,
         }
     }
 
@@ -119,8 +116,8 @@ impl Connection {
         mem::take(&mut self.input)
     }
 
-    /// Ends it in one direction or both; the peer learns of it after the last byte.
-    pub(crate) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
-        self.stream.shutdown(how)
+    /// Ends our direction; the peer learns of it after the last byte.
+    pub(crate) fn shut_down(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
     }
 }

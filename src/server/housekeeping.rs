@@ -54,7 +54,7 @@ impl Worker {
         let first_byte_late = connection.session.protocol == Protocol::Unknown
             && longer(connection.session.connected_at, limits.first_byte_timeout);
         let deaf = connection.waiting_bytes() > 0 && longer(connection.active_at, limits.stalled_timeout);
-        let half_said = connection.incomplete_since.is_some()
+        let half_said = !connection.input.is_empty()
             && !connection.has_requests()
             && longer(connection.active_at, limits.stalled_timeout);
         let idle = limits.idle_timeout.is_some_and(|timeout| longer(connection.active_at, timeout));

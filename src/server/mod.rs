@@ -108,7 +108,11 @@ impl Node {
             };
             let worker = Worker::new(index, poll, listener, engine, time);
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            node.workers.push(thread.spawn(move || worker.run())?);
+            let last = StopOnDrop(node.stopper());
+            node.workers.push(thread.spawn(move || {
+                let _last = last;
+                worker.run()
+            })?);
         }
         Ok(node)
     }
@@ -147,7 +151,6 @@ impl Node {
         for worker in self.workers.drain(..) {
             let ended = worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
             if ended.is_err() {
-                Stopper(Arc::clone(&self.shared)).stop();
                 result = ended;
             }
         }
@@ -162,6 +165,15 @@ impl Drop for Node {
             // Whoever wants to know how it ended calls `stop` or `wait`.
             let _ = self.join();
         }
+    }
+}
+
+/// Ends the whole node when one worker ends, however it does.
+struct StopOnDrop(Stopper);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

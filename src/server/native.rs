@@ -141,14 +141,12 @@ fn run(run: &mut Run<'_>, envelope: &Envelope<'_>, hash: Option<KeyHash>) -> Opt
             run_batch(run, id, batch);
             Ok(())
         }
-        Request::Ping => Ok(encode_response(id, &Outcome::Done(Reply::Pong), run.out.bytes())),
-        Request::Authenticate { .. } => {
-            // There is no password to get wrong.
-            Ok(encode_response(id, &Outcome::Done(Reply::Authenticated), run.out.bytes()))
-        }
-        Request::Scan { cursor, count } => Ok(run.scan(id, cursor, count as usize)),
-        Request::Get { key } => Ok(run.get(id, hash, key)),
-        Request::GetRange { key, start, end } => Ok(run.get_range(id, hash, key, start, end)),
+        Request::Ping => run.reply(id, Reply::Pong),
+        // There is no password to get wrong.
+        Request::Authenticate { .. } => run.reply(id, Reply::Authenticated),
+        Request::Scan { cursor, count } => run.scan(id, cursor, count as usize),
+        Request::Get { key } => run.get(id, hash, key),
+        Request::GetRange { key, start, end } => run.get_range(id, hash, key, start, end),
         Request::Put { key, value, condition, expiry } => run.put(id, hash, key, value, condition, expiry),
         Request::Remove { key, condition } => run.remove(id, hash, key, condition),
         Request::Increment { key, delta } => run.increment(id, hash, key, delta),
@@ -232,13 +230,20 @@ impl Run<'_> {
         encode_refused(id, reason, message, self.out.bytes());
     }
 
-    fn found(&mut self, found: bool) {
+    fn reply(&mut self, id: RequestId, reply: Reply<'_>) -> Result<(), Refusal> {
+        encode_response(id, &Outcome::Done(reply), self.out.bytes());
+        Ok(())
+    }
+
+    /// Counts a read that was answered.
+    fn found(&mut self, found: bool) -> Result<(), Refusal> {
         self.engine.recorder.totals.hits += u64::from(found);
         self.engine.recorder.totals.misses += u64::from(!found);
+        Ok(())
     }
 
     #[inline]
-    fn get(&mut self, id: RequestId, hash: KeyHash, key: &[u8]) {
+    fn get(&mut self, id: RequestId, hash: KeyHash, key: &[u8]) -> Result<(), Refusal> {
         let out = &mut *self.out;
         let now = self.engine.clock.wall();
         let found = self.engine.shared.store.get(hash, key, now, |view| {
@@ -256,10 +261,17 @@ impl Run<'_> {
             }
             true
         });
-        self.found(found);
+        self.found(found)
     }
 
-    fn get_range(&mut self, id: RequestId, hash: KeyHash, key: &[u8], start: i64, end: i64) {
+    fn get_range(
+        &mut self,
+        id: RequestId,
+        hash: KeyHash,
+        key: &[u8],
+        start: i64,
+        end: i64,
+    ) -> Result<(), Refusal> {
         let out = &mut *self.out;
         let now = self.engine.clock.wall();
         let found = self.engine.shared.store.get(hash, key, now, |view| {
@@ -271,7 +283,7 @@ impl Run<'_> {
             encode_value(id, view.version(), view.expires_at(), part, out.bytes());
             true
         });
-        self.found(found);
+        self.found(found)
     }
 
     /// Decides on a key under its lock; `decide` says what becomes of it, or why nothing does.
@@ -327,16 +339,13 @@ impl Run<'_> {
         let updated = self.update(hash, key, |view| {
             Ok((operation::remove(view.map(View::current), condition)?, view.is_some()))
         })?;
-        let reply = Reply::Removed { existed: updated.answer };
-        encode_response(id, &Outcome::Done(reply), self.out.bytes());
-        Ok(())
+        self.reply(id, Reply::Removed { existed: updated.answer })
     }
 
     fn increment(&mut self, id: RequestId, hash: KeyHash, key: &[u8], delta: i64) -> Result<(), Refusal> {
         let updated = self.update(hash, key, |view| operation::increment(view.map(View::current), delta))?;
         let reply = Reply::Integer { version: self.written(updated.version), value: updated.answer };
-        encode_response(id, &Outcome::Done(reply), self.out.bytes());
-        Ok(())
+        self.reply(id, reply)
     }
 
     fn append(&mut self, id: RequestId, hash: KeyHash, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
@@ -344,8 +353,7 @@ impl Run<'_> {
         let updated =
             self.update(hash, key, |view| operation::append(view.map(View::current), value, bytes_max))?;
         let reply = Reply::Length { version: self.written(updated.version), bytes: updated.answer as u64 };
-        encode_response(id, &Outcome::Done(reply), self.out.bytes());
-        Ok(())
+        self.reply(id, reply)
     }
 
     fn expire(
@@ -368,7 +376,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn scan(&mut self, id: RequestId, cursor: u64, count: usize) {
+    fn scan(&mut self, id: RequestId, cursor: u64, count: usize) -> Result<(), Refusal> {
         let mut writer = PageWriter::begin(id, self.out.bytes());
         let out = &mut *self.out;
         let (store, now) = (&self.engine.shared.store, self.engine.clock.wall());
@@ -385,6 +393,7 @@ impl Run<'_> {
             }
         }
         writer.finish(next, out.bytes());
+        Ok(())
     }
 }
 

@@ -4,11 +4,10 @@
 //! with it what the client has not received yet. So the node first ends its own direction, and then discards what
 //! still comes until the client ends its own, falls silent, or has had time enough. It answers nothing.
 
-use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
 use crate::config::turn;
-use crate::server::connection::{Connection, Received};
+use crate::server::connection::Received;
 use crate::server::worker::Worker;
 
 impl Worker {
@@ -18,9 +17,8 @@ impl Worker {
         self.buffered_bytes -= connection.charged_bytes;
         connection.charged_bytes = 0;
         connection.input = Vec::new();
-        connection.incomplete_since = None;
         connection.parting_since = Some(self.engine.now);
-        if self.is_parted(slot) || self.connections[slot].shut_down(Shutdown::Write).is_err() {
+        if self.is_parted(slot) || self.connections[slot].shut_down().is_err() {
             return self.close(slot);
         }
         let connection = &mut self.connections[slot];
@@ -55,11 +53,7 @@ impl Worker {
 
     /// Whether a client that was told of the end has been silent since, or has had time enough.
     pub(super) fn is_parted(&self, slot: usize) -> bool {
-        self.connections.get(slot).is_some_and(|connection| self.has_parted(connection))
-    }
-
-    /// As [`Worker::is_parted`], of a connection.
-    pub(super) fn has_parted(&self, connection: &Connection) -> bool {
+        let Some(connection) = self.connections.get(slot) else { return false };
         connection.parting_since.is_some_and(|since| {
             let now = self.engine.now;
             now > connection.active_at.after(turn::PARTING_SILENCE)
@@ -69,11 +63,9 @@ impl Worker {
 
     /// Forgets a connection.
     pub(super) fn close(&mut self, slot: usize) {
-        let mut connection = self.connections.remove(slot);
+        // Closing the descriptor takes it out of the poll as well.
+        let connection = self.connections.remove(slot);
         self.buffered_bytes -= connection.charged_bytes;
-        // Neither can be mended: the socket is about to be dropped.
-        let _ = self.poll.registry().deregister(&mut connection.stream);
-        let _ = connection.shut_down(Shutdown::Both);
         self.engine.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -75,6 +75,10 @@ pub(crate) struct Worker {
     pub(super) input_used: usize,
     pub(super) batch: Batch,
     pub(super) spare_inputs: Vec<Vec<u8>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection holds one as a pointer, so that an idle one stays small"
+    )]
     pub(super) spare_outputs: Vec<Box<Output>>,
     /// Bytes that all connections are charged for.
     pub(super) buffered_bytes: usize,
@@ -282,9 +286,6 @@ impl Worker {
             }
         }
         let connection = &mut self.connections[slot];
-        if connection.incomplete_since.is_some() != !connection.input.is_empty() {
-            connection.incomplete_since = (!connection.input.is_empty()).then_some(self.engine.now);
-        }
         let high = self.engine.shared.limits.output_bytes_high;
         let blocked =
             connection.session.waiting || connection.session.closing || connection.waiting_bytes() >= high;

@@ -100,7 +100,7 @@ const fn size_class_bytes(bytes: usize) -> usize {
     let step = if bytes <= 64 {
         8
     } else if bytes <= 4096 {
-        (bytes - 1).next_power_of_two() / 8
+        bytes.next_power_of_two() / 8
     } else {
         1024
     };

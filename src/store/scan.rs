@@ -11,8 +11,8 @@ use crate::types::{Token, WallTime};
 const CURSOR_SHIFT: u32 = 11;
 const CURSOR_END: u64 = 1 << (u64::BITS - CURSOR_SHIFT);
 
-/// Shards that one page looks into at most, so that a page over an almost empty store stays short.
-const SHARDS_PER_PAGE: usize = 64;
+/// Shards that one page locks at most, so that a page over a store that was emptied stays short.
+const SHARDS_PER_PAGE: usize = 256;
 
 /// Where to go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,10 +28,8 @@ impl Store {
     pub fn scan(&self, cursor: u64, count: usize, now: WallTime, mut visit: impl FnMut(View<'_>)) -> Page {
         let mut page = Page { next: cursor.min(CURSOR_END), visited: 0 };
         for _ in 0..SHARDS_PER_PAGE {
-            if page.next == CURSOR_END {
-                return Page { next: 0, ..page };
-            }
-            if page.visited >= count.max(1) {
+            page.next = self.skip_vacant(page.next);
+            if page.next == CURSOR_END || page.visited >= count.max(1) {
                 break;
             }
             let wanted = count.max(1) - page.visited;
@@ -39,6 +37,27 @@ impl Store {
             page = Page { next, visited: page.visited + visited };
         }
         if page.next == CURSOR_END { Page { next: 0, ..page } } else { page }
+    }
+
+    /// The beginning of the next shard that has slots, if the cursor's has none.
+    fn skip_vacant(&self, cursor: u64) -> u64 {
+        let mut cursor = cursor;
+        while cursor < CURSOR_END && self.table.is_vacant(self.shard_at(cursor)) {
+            cursor = self.shard_end(self.shard_at(cursor));
+        }
+        cursor
+    }
+
+    fn shard_at(&self, cursor: u64) -> usize {
+        self.table.shard_of(Token(cursor << CURSOR_SHIFT))
+    }
+
+    /// The cursor behind a shard's arc.
+    fn shard_end(&self, shard: usize) -> u64 {
+        if shard + 1 == self.table.shards() {
+            return CURSOR_END;
+        }
+        self.table.first_token(shard + 1).0 >> CURSOR_SHIFT
     }
 
     /// Visits the `wanted` cells of the cursor's shard that come next, and those that share the last one's place.
@@ -49,13 +68,9 @@ impl Store {
         now: WallTime,
         visit: &mut impl FnMut(View<'_>),
     ) -> (u64, usize) {
-        let shard = self.table.shard_of(Token(cursor << CURSOR_SHIFT));
-        let after_shard = match self.table.first_token(shard + 1) {
-            _ if shard + 1 == self.table.shards() => CURSOR_END,
-            token => token.0 >> CURSOR_SHIFT,
-        };
+        let shard = self.shard_at(cursor);
         let mut visited = 0;
-        let mut next = after_shard;
+        let mut next = self.shard_end(shard);
         self.table.for_each(shard, |cells| {
             let mut places: Vec<_> = cells
                 .map(|(token, cell)| (token.0 >> CURSOR_SHIFT, cell))

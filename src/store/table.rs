@@ -55,7 +55,8 @@ impl PartialEq for Cell {
 
 impl Eq for Cell {}
 
-/// Where a shard's slots lie and how many there are, packed: a guess for prefetching, never dereferenced.
+/// Where a shard's slots lie and how many there are, packed: to prefetch them and to skip a shard that has none.
+/// Never dereferenced.
 #[derive(Default)]
 struct Hint(AtomicU64);
 
@@ -66,13 +67,13 @@ impl Hint {
     fn publish(&self, shard: &Shard) {
         let address = shard.data_end().addr().get() as u64;
         self.0
-            .store(address << HINT_LOG_BITS | u64::from(shard.buckets().trailing_zeros()), Ordering::Relaxed);
+            .store(address << HINT_LOG_BITS | u64::from(shard.buckets().trailing_zeros()), Ordering::Release);
     }
 
     /// The address of the control bytes, which the slots precede, and the mask of bucket numbers.
     #[inline]
     fn guess(&self) -> (usize, usize) {
-        let packed = self.0.load(Ordering::Relaxed);
+        let packed = self.0.load(Ordering::Acquire);
         let log = (packed & ((1 << HINT_LOG_BITS) - 1)) as u32;
         ((packed >> HINT_LOG_BITS) as usize, (1usize << log) - 1)
     }
@@ -109,6 +110,12 @@ impl Table {
     #[inline]
     pub(super) fn shard_of(&self, token: Token) -> usize {
         (token.0 >> self.shard_shift) as usize
+    }
+
+    /// Whether a shard has no slots and so no cells, told without its lock: what was put before this call was seen.
+    #[inline]
+    pub(super) fn is_vacant(&self, shard: usize) -> bool {
+        self.hints[shard].guess().1 == 0
     }
 
     /// The first token of a shard's arc.

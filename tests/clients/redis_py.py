@@ -137,7 +137,7 @@ def hello(client, protocol):
         check(f"HELLO {version} form", type(reply), form)
         reply = as_map(reply)
         check(f"HELLO {version} proto", reply[b"proto"], version)
-        check(f"HELLO {version} server", reply[b"server"], b"redis")
+        check(f"HELLO {version} server", reply[b"server"] in (b"annulus", b"redis"), True)
         check(f"HELLO {version} version", reply[b"version"].decode().split(".")[0].isdigit(), True)
         check(f"HELLO {version} id", reply[b"id"], raw("CLIENT", "ID"))
         check(f"HELLO {version} mode", reply[b"mode"], b"standalone")

@@ -94,9 +94,17 @@ pub fn verbatim(out: &mut Vec<u8>, version: RespVersion, text: &str) {
 
 #[inline]
 fn line(out: &mut Vec<u8>, marker: u8, number: i64) {
-    out.push(marker);
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(END);
+    let digit = |value: i64| b'0' + value as u8;
+    // Nearly all lengths and counts have one digit or two.
+    match number {
+        0..10 => out.extend_from_slice(&[marker, digit(number), b'\r', b'\n']),
+        10..100 => out.extend_from_slice(&[marker, digit(number / 10), digit(number % 10), b'\r', b'\n']),
+        _ => {
+            out.push(marker);
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            out.extend_from_slice(END);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -108,7 +116,9 @@ mod tests {
         let mut out = Vec::new();
         simple(&mut out, "PONG");
         error(&mut out, "ERR bad 'a\r\nb'");
-        integer(&mut out, -7);
+        for number in [-7, 0, 9, 10, 99, 100, i64::MIN] {
+            integer(&mut out, number);
+        }
         bulk(&mut out, b"\r\n");
         for version in [RespVersion::Two, RespVersion::Three] {
             null(&mut out, version);
@@ -116,7 +126,8 @@ mod tests {
             set_head(&mut out, version, 3);
             verbatim(&mut out, version, "hi");
         }
-        let expected: &[u8] = b"+PONG\r\n-ERR bad 'a  b'\r\n:-7\r\n$2\r\n\r\n\r\n\
+        let expected: &[u8] = b"+PONG\r\n-ERR bad 'a  b'\r\n:-7\r\n:0\r\n:9\r\n:10\r\n:99\r\n:100\r\n\
+            :-9223372036854775808\r\n$2\r\n\r\n\r\n\
             $-1\r\n*6\r\n*3\r\n$2\r\nhi\r\n_\r\n%3\r\n~3\r\n=6\r\ntxt:hi\r\n";
         assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
     }

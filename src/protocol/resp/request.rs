@@ -16,6 +16,10 @@ pub const LINE_BYTES_MAX: usize = 64 << 10;
 /// The shortest argument on the wire: `$0\r\n\r\n`.
 const ARGUMENT_BYTES_MIN: usize = 6;
 
+/// A request that lacks no more arguments than this is looked at whenever a byte came, so that a fault in it is
+/// answered at once; one that lacks more waits until they can be there, so that the looks do not add up.
+const ARGUMENTS_LOOKED_AT: usize = 32;
+
 /// What was found at the beginning of the input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Parsed {
@@ -174,7 +178,7 @@ fn parse_array(
     };
     let mut left = usize::try_from(count).unwrap_or(0);
     while left > 0 {
-        let Some(&marker) = input.get(at) else { return incomplete(at + left * ARGUMENT_BYTES_MIN, bound) };
+        let Some(&marker) = input.get(at) else { return incomplete(at + 1, left, bound) };
         if marker != b'$' {
             return Err(RequestError::ExpectedBulk(marker));
         }
@@ -185,14 +189,14 @@ fn parse_array(
             Line::Number(length, _) if length > 0 => return Err(RequestError::RequestTooLong(bound)),
             Line::Number(..) | Line::NoNumber => return Err(RequestError::ArgumentLength),
             Line::TooLong => return Err(RequestError::LengthLineTooLong),
-            Line::Incomplete => return incomplete(input.len() + 1, bound),
+            Line::Incomplete => return incomplete(input.len() + 1, left, bound),
         };
         let end = start + length;
         left -= 1;
         match input.get(end..end + 2) {
             Some(b"\r\n") => {}
             Some(_) => return Err(RequestError::UnterminatedBulk),
-            None => return incomplete(end + 2 + left * ARGUMENT_BYTES_MIN, bound),
+            None => return incomplete(end + 2, left, bound),
         }
         // By its whole length, so that it does not matter in which pieces it came.
         if end + 2 > bound {
@@ -206,7 +210,8 @@ fn parse_array(
 }
 
 #[cold]
-fn incomplete(needed: usize, bound: usize) -> Result<Parsed, RequestError> {
+fn incomplete(next: usize, arguments_left: usize, bound: usize) -> Result<Parsed, RequestError> {
+    let needed = next + arguments_left.saturating_sub(ARGUMENTS_LOOKED_AT) * ARGUMENT_BYTES_MIN;
     if needed > bound { Err(RequestError::RequestTooLong(bound)) } else { Ok(Parsed::Incomplete { needed }) }
 }
 
@@ -224,6 +229,18 @@ const DIGITS_MAX: usize = 18;
 
 #[inline]
 fn number_line(input: &[u8]) -> Line {
+    let digit = |byte: u8| i64::from(byte.wrapping_sub(b'0'));
+    // Nearly all lengths and counts have one digit or two.
+    match *input {
+        [one, b'\r', b'\n', ..] if one.is_ascii_digit() => Line::Number(digit(one), 3),
+        [ten, one, b'\r', b'\n', ..] if ten.is_ascii_digit() && one.is_ascii_digit() => {
+            Line::Number(10 * digit(ten) + digit(one), 4)
+        }
+        _ => long_number_line(input),
+    }
+}
+
+fn long_number_line(input: &[u8]) -> Line {
     let negative = input.first() == Some(&b'-');
     let first = usize::from(negative);
     let mut number: i64 = 0;

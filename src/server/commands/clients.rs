@@ -38,7 +38,7 @@ pub(super) fn reset(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Re
 pub(super) fn select(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let index = operation::parse_integer(&arguments[1]).ok_or(CommandError::NotAnInteger)?;
     if index != 0 {
-        return Err(CommandError::Other("ERR DB index is out of range: there is one database, 0".into()));
+        return Err(CommandError::Other("ERR DB index is out of range".into()));
     }
     reply::ok(context.out.bytes());
     Ok(())

@@ -235,10 +235,6 @@ pub(super) fn command(context: &mut Context<'_>, arguments: &Arguments<'_>) -> R
                 }
             }
         }
-        b"DOCS" => {
-            let text = "ERR COMMAND DOCS is not offered; COMMAND lists the commands";
-            return Err(CommandError::Other(text.into()));
-        }
         _ => return Err(CommandError::subcommand("COMMAND", subcommand)),
     }
     Ok(())

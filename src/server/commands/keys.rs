@@ -62,10 +62,7 @@ fn expire_after(
     unit_ms: i64,
 ) -> Result<(), CommandError> {
     let amount = integer(&arguments[2])?;
-    if let Some(option) = arguments.get(3) {
-        let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
-        return Err(CommandError::Other(format!("ERR Unsupported option {option}")));
-    }
+    let rule = ExpiryRule::parse(arguments)?;
     let now = context.engine.clock.wall();
     let at = match moment(now, amount, unit_ms) {
         Some(at) => at,
@@ -73,7 +70,50 @@ fn expire_after(
         None if amount < 0 && amount.checked_mul(unit_ms).is_some() => WallTime(0),
         None => return Err(CommandError::ExpireTime),
     };
-    change_expiry(context, &arguments[1], ExpiryChange::At(at), |_| true)
+    change_expiry(context, &arguments[1], ExpiryChange::At(at), |view| rule.allows(view.expires_at(), at))
+}
+
+/// When EXPIRE may replace the expiry that is there; a key that never expires counts as expiring at the end of time.
+#[derive(Default)]
+struct ExpiryRule {
+    only_first: bool,
+    only_again: bool,
+    only_later: bool,
+    only_earlier: bool,
+}
+
+impl ExpiryRule {
+    fn parse(arguments: &Arguments<'_>) -> Result<Self, CommandError> {
+        let mut rule = Self::default();
+        for option in arguments.iter_from(3, 1) {
+            match option.to_ascii_uppercase().as_slice() {
+                b"NX" => rule.only_first = true,
+                b"XX" => rule.only_again = true,
+                b"GT" => rule.only_later = true,
+                b"LT" => rule.only_earlier = true,
+                _ => {
+                    let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
+                    return Err(CommandError::Other(format!("ERR Unsupported option {option}")));
+                }
+            }
+        }
+        if rule.only_first && (rule.only_again || rule.only_later || rule.only_earlier) {
+            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
+            return Err(CommandError::Other(text.into()));
+        }
+        if rule.only_later && rule.only_earlier {
+            let text = "ERR GT and LT options at the same time are not compatible";
+            return Err(CommandError::Other(text.into()));
+        }
+        Ok(rule)
+    }
+
+    fn allows(&self, before: Option<WallTime>, after: WallTime) -> bool {
+        !(self.only_first && before.is_some()
+            || self.only_again && before.is_none()
+            || self.only_later && before.is_none_or(|before| after <= before)
+            || self.only_earlier && before.is_some_and(|before| after >= before))
+    }
 }
 
 pub(super) fn persist(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
