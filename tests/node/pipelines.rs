@@ -108,12 +108,12 @@ fn ten_thousand_frames_are_written_before_an_answer_is_read() {
     // Statistics take all workers to answer, and are told from the rest by their id.
     let middle = frame(70_000, Request::Stats);
     let half = bytes.len() / 2;
-    let boundary = (0..).scan(0, |at, _| {
+    let mut boundaries = (0..).scan(0, |at, _| {
         let length = u32::from_le_bytes(*bytes[*at..].first_chunk().unwrap()) as usize + 4;
         *at += length;
         Some(*at)
     });
-    let boundary = boundary.skip_while(|at| *at < half).next().unwrap();
+    let boundary = boundaries.find(|at| *at >= half).unwrap();
     bytes.splice(boundary..boundary, middle);
     client.send(&bytes);
     let mut answered = outcomes(&mut client, 10_001);
