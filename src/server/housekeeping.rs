@@ -83,6 +83,10 @@ impl Worker {
 
     /// Stops accepting; what was read will be answered.
     pub(super) fn begin_stop(&mut self) {
+        if self.stop_at.is_some() {
+            // A worker that ends tells the others; that gives them no more time.
+            return;
+        }
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener);
         }
