@@ -21,6 +21,7 @@ fn assert_nothing_stays(sent: &[Vec<u8>]) {
     let process = Process::start(&[]);
     let mut observer = Client::connect(process.address);
     assert_eq!(observer.call(&["SET", "long", &"v".repeat(200_000)]), Reply::ok());
+    let used = observer.info("used_memory");
     let round = |count: usize, observer: &mut Client| {
         for number in 0..count {
             kill(process.address, &sent[number % sent.len()], number % 2 == 1);
@@ -32,20 +33,19 @@ fn assert_nothing_stays(sent: &[Vec<u8>]) {
     let (descriptors, resident) = (process.descriptors(), process.resident_bytes());
     round(KILLS, &mut observer);
     assert_eq!(observer.info("buffered_bytes"), 0);
-    assert_eq!(observer.info("used_memory"), {
-        assert_eq!(observer.call(&["DBSIZE"]), Reply::Integer(1));
-        observer.info("used_memory")
-    });
+    // Values that were being sent were kept alive for that only.
+    assert_eq!(observer.info("used_memory"), used);
     wait_until("the descriptors are back", || process.descriptors() == descriptors);
     let grown = process.resident_bytes().saturating_sub(resident);
     println!("{KILLS} kills: {descriptors} descriptors before and after, {grown} bytes more in memory");
-    assert!(grown < 16 << 20, "{grown} bytes more after {KILLS} kills");
+    // Each of two workers may keep 64 outputs of 256 KiB; what each of the killed left behind would be more.
+    assert!(grown < 40 << 20, "{grown} bytes more after {KILLS} kills");
 }
 
 #[test]
 fn in_the_middle_of_a_request() {
-    let mut long = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec();
-    long.extend(vec![b'v'; 100_000]);
+    let mut long = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000000\r\n".to_vec();
+    long.extend(vec![b'v'; 1_000_000]);
     let mut native = annulus::protocol::preamble::encode_preamble(Default::default()).to_vec();
     native.extend([200, 0, 0, 0, 1, 0, 0, 0, 32]);
     let sent =

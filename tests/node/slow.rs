@@ -69,6 +69,26 @@ fn a_reader_far_behind_is_not_read_from_and_others_are_served() {
     assert_eq!(observer.info("keyspace_hits"), 20_001);
 }
 
+/// Requests that came in one piece are not all answered in one turn if nobody takes the answers.
+#[test]
+fn long_answers_wait_for_the_reader_within_a_turn_too() {
+    let node = node(|config| config.workers = WorkerCount::new(1).unwrap());
+    let mut observer = Client::connect(node.address());
+    let value = "v".repeat(4 << 20);
+    assert_eq!(observer.call(&["SET", "k", &value]), Reply::ok());
+    let mut slow = Client::narrow(node.address());
+    slow.send(&request(&["GET", "k"]).repeat(60));
+    wait_until("some are answered", || observer.info("keyspace_hits") > 0);
+    // Each question is a turn or more in which the slow one could be served.
+    for _ in 0..20 {
+        let hits = observer.info("keyspace_hits");
+        assert!(hits < 10, "{hits} of 60 values of 4 MiB were answered though none was read");
+    }
+    for _ in 0..60 {
+        assert!(slow.reply() == Reply::bulk(&value));
+    }
+}
+
 /// A client that reads steadily but never catches up: what it has taken is not kept.
 #[test]
 fn output_that_never_runs_dry_does_not_pile_up() {

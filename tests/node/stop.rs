@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use annulus::config::turn;
+use annulus::config::{Config, turn};
+use annulus::server::Node;
 use rustix::process::Signal;
 
 use crate::harness::{Client, Process, Reply, node, request, wait_until};
@@ -126,9 +127,15 @@ fn a_stopped_node_leaves_its_port() {
     let first = node(|config| config.listen = "127.0.0.9:0".parse().unwrap());
     let address = first.address();
     first.stop().unwrap();
+    let config = Config { listen: address, ..Config::default() };
     for _ in 0..3 {
-        let again = node(|config| config.listen = address);
+        let mut again = None;
+        // A process that another test is just starting holds copies of all descriptors for a moment.
+        wait_until("the port is free", || {
+            again = Node::start(&config).ok();
+            again.is_some()
+        });
         crate::harness::assert_serves(address);
-        again.stop().unwrap();
+        again.unwrap().stop().unwrap();
     }
 }
