@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// A server that ends with its owner: the floor, mostly.
 struct Floor {
     child: Child,
     address: String,
@@ -101,6 +102,46 @@ fn a_counted_run_counts_exactly() {
 }
 
 #[test]
+fn a_window_counts_exactly_and_comes_in_parts() {
+    let floor = Floor::start();
+    let arguments = ["--requests", "10007", "-P", "64", "--connections", "3", "--send", "window"];
+    let output = load(&floor.address, &[&arguments[..], &["--preload", "--keys", "1003"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = report(&output);
+    assert_eq!(report["load"]["send"], "window");
+    assert_eq!(report["preload"]["stored"], 1003);
+    let measured = &report["measured"];
+    assert_eq!(measured["operations"], 10007);
+    // Statuses of sets are shorter than values, so that a quarter of the pipeline's bytes may hold a few more replies.
+    let replies_per_read = measured["replies_per_read"].as_f64().unwrap();
+    assert!((1.0..32.0).contains(&replies_per_read), "{replies_per_read}");
+}
+
+#[test]
+fn the_native_protocol_finds_what_it_stored() {
+    let mut node = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        .args(["--listen", "127.0.0.1:0", "--workers", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Ends as the floor does.
+    let node = Floor { child: node, address: line.trim().strip_prefix("listening on ").unwrap().to_owned() };
+    for send in ["batch", "window"] {
+        let arguments = ["--protocol", "native", "--preload", "--keys", "1003", "--requests", "10007"];
+        let output = load(&node.address, &[&arguments[..], &["-P", "16", "--send", send]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report = report(&output);
+        assert_eq!(report["preload"]["stored"], 1003);
+        let measured = &report["measured"];
+        assert_eq!(measured["operations"], 10007);
+        assert_eq!((&measured["misses"], &measured["errors"]), (&0.into(), &0.into()));
+    }
+}
+
+#[test]
 fn a_timed_run_takes_its_time_behind_its_warm_up() {
     let floor = Floor::start();
     let output =
@@ -132,6 +173,16 @@ fn a_comparison_measures_every_cell_of_every_round() {
     // Without redis-server there is nothing to be a share of.
     assert!(results["rows"][0]["figures"][0]["share_of_redis_excess"].is_null());
     assert!(results["failure"].is_null());
+}
+
+#[test]
+fn a_check_without_annulus_is_not_passed() {
+    let output = Command::new(env!("CARGO_BIN_EXE_annulus-compare"))
+        .args(["--servers", "echo", "--skip-memory", "--rounds", "1", "--pipelines", "1", "--check"])
+        .args(["--cell-ms", "20", "--warm-up-ms", "0", "--keys", "1000", "--connections", "2"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(3));
 }
 
 #[test]

@@ -27,15 +27,16 @@ impl Memory {
     /// Charges `bytes`, or refuses. What shrinks or stays is never refused, and what stays costs nothing.
     #[inline]
     pub(super) fn charge(&self, bytes: i64) -> Result<(), OutOfMemory> {
-        if bytes == 0 {
+        if bytes <= 0 || self.max == i64::MAX {
+            self.release(-bytes);
             return Ok(());
         }
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        if bytes > 0 && before.saturating_add(bytes) > self.max {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(OutOfMemory);
+        // Not added and taken back: meanwhile it would be above the limit, and others be refused for no reason.
+        let fits = |used: i64| used.checked_add(bytes).filter(|&after| after <= self.max);
+        match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(OutOfMemory),
         }
-        Ok(())
     }
 
     /// Gives `bytes` back.

@@ -276,14 +276,21 @@ impl Entry<'_> {
         self.bucket.as_ref().map(|bucket| unsafe { &mut bucket.as_mut().0 })
     }
 
-    /// Bytes by which the table itself would grow if a cell were put here.
+    /// Bytes by which the table itself may grow if a cell is put here.
+    ///
+    /// hashbrown doubles a table that has no free slot left, unless so many of its slots are only marked deleted that
+    /// it can tidy them up where they are; a slot so marked may also serve as it is.
     #[inline]
     pub(super) fn growth_bytes(&self) -> i64 {
         if self.bucket.is_some() || self.shard.len() < self.shard.capacity() {
             return 0;
         }
-        let slots = (self.shard.capacity() + 1) * 8 / 7;
-        signed(slots.next_power_of_two().max(4) * SLOT_BYTES) - signed(table_bytes(&self.shard))
+        let buckets = self.shard.buckets();
+        let full = if buckets < 8 { buckets - 1 } else { buckets / 8 * 7 };
+        if self.shard.len() < full / 2 {
+            return 0;
+        }
+        signed(if buckets == 1 { 4 } else { 2 * buckets } * SLOT_BYTES) - signed(table_bytes(&self.shard))
     }
 
     /// Puts `cell` here and returns the one that was, with the bytes by which the table grew.

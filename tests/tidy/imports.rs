@@ -15,7 +15,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("message", &["types"]),
     ("operation", &["types", "message"]),
     ("protocol", &["message", "types"]),
-    ("store", &["operation", "types", "config"]),
+    ("store", &["operation", "message", "types", "config"]),
     ("metrics", &["types", "message", "config"]),
     ("client", &["protocol", "message", "types"]),
     ("cluster", &["message", "operation", "types", "rng", "config"]),

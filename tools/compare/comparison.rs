@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::memory::{Loaded, Memory, settled_resident_bytes};
 use crate::protocol::Protocol;
 use crate::report::Phase;
+use crate::sending::Sending;
 use crate::server::{Kind, Server, StartError};
 use crate::summary::{Cell, Measurements, Row, RowSummary};
 
@@ -33,9 +34,12 @@ pub(crate) struct Settings {
     /// Load before each measurement that is not counted, in milliseconds.
     #[arg(long, default_value_t = 200)]
     warm_up_ms: u32,
-    /// Requests of a batch.
+    /// Requests under way on a connection at most.
     #[arg(long, value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) pipelines: Vec<u32>,
+    /// When a connection sends, as for annulus-load.
+    #[arg(long, value_enum, default_value_t = Sending::Batch)]
+    send: Sending,
     /// Connections at once.
     #[arg(long, default_value_t = 50)]
     connections: u32,
@@ -59,7 +63,7 @@ pub(crate) struct Settings {
     seed: u64,
     /// Do not measure bytes per entry.
     #[arg(long)]
-    skip_memory: bool,
+    pub(crate) skip_memory: bool,
     /// Counts of entries, ascending, over which bytes per entry are a mean.
     #[arg(long, value_delimiter = ',', default_value = "1000000,1250000,1500000,1750000,2000000")]
     memory_entries: Vec<u64>,
@@ -112,10 +116,7 @@ impl Comparison {
             }
             rows.push(Row { server, protocol: server.protocol().to_owned() });
             if server == Kind::Annulus {
-                match Protocol::from_str("native", false) {
-                    Ok(native) => rows.push(Row { server, protocol: native.name().to_owned() }),
-                    Err(_) => notes.push("annulus-load does not speak the native protocol yet".to_owned()),
-                }
+                rows.push(Row { server, protocol: Protocol::Native.name().to_owned() });
             }
         }
         let logs = std::env::temp_dir().join(format!("annulus-compare-{}", std::process::id()));
@@ -242,6 +243,7 @@ impl Comparison {
         arguments.extend([
             format!("--keys={}", settings.keys),
             format!("--pipeline={pipeline}"),
+            format!("--send={}", settings.send.name()),
             format!("--duration={}ms", settings.cell_ms),
             format!("--warm-up={}ms", settings.warm_up_ms),
             format!("--read-ratio={}", settings.read_ratio),

@@ -50,6 +50,7 @@ pub(crate) fn settled_resident_bytes(pid: u32) -> io::Result<u64> {
     let mut last = resident_bytes(pid)?;
     let mut agreed = 0;
     for _ in 0..SETTLE_LOOKS_MAX {
+        // No event tells that an allocator or a table has come to rest: look again later.
         thread::sleep(SETTLE_PAUSE);
         let now = resident_bytes(pid)?;
         agreed = if now.abs_diff(last) < SETTLED_BYTES { agreed + 1 } else { 0 };

@@ -178,6 +178,7 @@ impl Server {
             if Instant::now() > deadline {
                 return Err(StartError::Late { program, address: self.address });
             }
+            // What four programs print when they listen differs: an attempt to connect is what they share.
             thread::sleep(START_PAUSE);
         }
     }

@@ -19,8 +19,13 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Whether it is `server` over the protocol that it is first of all compared over.
+    pub(crate) fn is_first_of(&self, server: Kind) -> bool {
+        self.server == server && self.protocol == server.protocol()
+    }
+
     fn title(&self) -> String {
-        if self.protocol == self.server.protocol() {
+        if self.is_first_of(self.server) {
             self.server.title().to_owned()
         } else {
             format!("{} ({})", self.server.title(), self.protocol)
@@ -73,6 +78,8 @@ pub(crate) struct Figures {
     pub(crate) share_of_redis_excess: Option<Spread>,
     /// CPU per operation over redis-server's, floor and all.
     pub(crate) share_of_redis_cpu: Option<Spread>,
+    /// CPU per operation over that of the same server over its first protocol; absent if this is that.
+    pub(crate) share_of_first_protocol: Option<Spread>,
 }
 
 /// A line of the table.
@@ -123,12 +130,17 @@ impl Measurements<'_> {
             (redis_excess_us > 0.0).then_some(excess_us(round)? / redis_excess_us)
         };
         let share_of_cpu = |round| Some(cpu_us(round)? / redis_us(round)?);
+        let server = self.rows[row].server;
+        let first =
+            self.rows.iter().position(|other| other.is_first_of(server)).filter(|&first| first != row);
+        let share_of_first = |round| Some(cpu_us(round)? / self.cpu_us(first?, pipeline, round)?);
         Figures {
             pipeline,
             cpu_us: self.spread(cpu_us),
             excess_us: self.spread(excess_us),
             share_of_redis_excess: self.spread(share_of_excess),
             share_of_redis_cpu: self.spread(share_of_cpu),
+            share_of_first_protocol: self.spread(share_of_first),
         }
     }
 
@@ -215,6 +227,7 @@ mod tests {
                 errors: 0,
                 duration_ms: 1.0,
                 operations_per_second: 1.0,
+                replies_per_read: 1.0,
                 latency_us,
                 server_cpu_us_per_operation: Some(cpu_us),
                 generator_cpu_us_per_operation: 0.0,
@@ -250,6 +263,19 @@ mod tests {
         assert!(table.contains("| Annulus | 0.500 | 0.250 | 0.25 (0.25..0.25) | - |"), "{table}");
         assert!(table.contains("| floor (canned replies) | 0.250 | - | - | - |"), "{table}");
         assert!(floor_line(&summary).unwrap().contains("0.200 (0.200..0.200) at 16"));
+    }
+
+    #[test]
+    fn another_protocol_is_a_share_of_the_first_within_a_round() {
+        let rows =
+            ["resp", "native"].map(|protocol| Row { server: Kind::Annulus, protocol: protocol.to_owned() });
+        let cells = [cell_of(0, 0, 1.0), cell_of(0, 1, 0.5), cell_of(1, 0, 3.0), cell_of(1, 1, 1.5)];
+        let measurements =
+            Measurements { rows: &rows, pipelines: &[16], rounds: 2, cells: &cells, memory: &[] };
+        let summary = measurements.summary();
+        let share = Spread { median: 0.5, min: 0.5, max: 0.5 };
+        assert_eq!(summary[1].figures[0].share_of_first_protocol, Some(share));
+        assert_eq!(summary[0].figures[0].share_of_first_protocol, None);
     }
 
     #[test]

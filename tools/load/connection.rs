@@ -1,9 +1,9 @@
-//! One connection of the generator: a socket, a batch under way, the bytes of it that are not written or not parsed.
+//! One connection of the generator: a socket, requests under way, the bytes of them that are not written or not parsed.
 //!
-//! Invariant: a batch is encoded only when the one before it is answered in full, so that what a connection holds
-//! is bounded by a batch and one partial reply. Buffers are reused: in steady state nothing is allocated. It does
-//! not choose keys, read a clock or count.
+//! Invariant: what a connection holds is bounded by the requests under way and one partial reply. Buffers are
+//! reused: in steady state nothing is allocated. It does not choose keys, read a clock, count, or decide when to send.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ use thiserror::Error;
 use crate::dialect::{Dialect, Malformed, Outcome};
 use crate::distribution::Stream;
 
-/// Bytes asked of a socket at once. A read that gives fewer has emptied it.
-const READ_BYTES: usize = 256 * 1024;
+/// Bytes asked of a socket at once, unless less is wanted.
+const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// The connection is of no use any more. The target's fault, or that of the way to it.
 #[derive(Debug, Error)]
@@ -47,14 +47,18 @@ pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     /// Room before each read for the start of a reply that an earlier read ended in.
     partial_bytes_max: usize,
+    /// Bytes asked of a socket at once. A read that gives fewer has emptied it.
+    read_bytes: usize,
 }
 
 impl ReadBuffer {
-    /// Room for replies with a value of `value_bytes`.
-    pub(crate) fn new(value_bytes: usize) -> Self {
+    /// Room for replies of `D` with a value of `value_bytes`; about `replies` are read at once, or all if `None`.
+    pub(crate) fn new<D: Dialect>(value_bytes: usize, replies: Option<usize>) -> Self {
         // A line of a key and a few numbers stands around the value in every protocol.
         let partial_bytes_max = value_bytes + 64 * 1024;
-        Self { bytes: vec![0; partial_bytes_max + READ_BYTES], partial_bytes_max }
+        let reply_bytes = value_bytes + D::REPLY_OVERHEAD_BYTES;
+        let read_bytes = replies.map_or(READ_BYTES_MAX, |replies| READ_BYTES_MAX.min(replies * reply_bytes));
+        Self { bytes: vec![0; partial_bytes_max + read_bytes], partial_bytes_max, read_bytes }
     }
 }
 
@@ -63,7 +67,7 @@ pub(crate) struct Connection<D> {
     pub(crate) socket: TcpStream,
     pub(crate) dialect: D,
     pub(crate) stream: Stream,
-    /// The batch under way, encoded.
+    /// Requests encoded and not yet written in full.
     pub(crate) output: Vec<u8>,
     written: usize,
     /// The start of a reply that the last read ended in.
@@ -72,13 +76,13 @@ pub(crate) struct Connection<D> {
     pub(crate) outstanding: usize,
     /// Replies to come that belong to the greeting and count for nothing.
     greeting: usize,
-    /// When the batch under way was sent.
-    pub(crate) sent_at: Instant,
+    /// When the requests under way were sent, oldest first, and how many at once.
+    sent: VecDeque<(Instant, usize)>,
 }
 
 impl<D: Dialect> Connection<D> {
     /// A connection over `socket` that has said its greeting, or will with its first batch.
-    pub(crate) fn new(socket: TcpStream, mut dialect: D, stream: Stream, now: Instant) -> Self {
+    pub(crate) fn new(socket: TcpStream, mut dialect: D, stream: Stream) -> Self {
         let mut output = Vec::new();
         let greeting = dialect.greet(&mut output);
         Self {
@@ -90,22 +94,44 @@ impl<D: Dialect> Connection<D> {
             partial: Vec::new(),
             outstanding: 0,
             greeting,
-            sent_at: now,
+            sent: VecDeque::new(),
         }
     }
 
-    /// Writes what of the batch is not written yet, as far as the kernel takes it.
+    /// Notes that `requests` more are under way since `now`. Their bytes may still have to be flushed.
+    pub(crate) fn sent(&mut self, requests: usize, now: Instant) {
+        self.outstanding += requests;
+        self.sent.push_back((now, requests));
+    }
+
+    /// Takes `answered` requests off those under way, and gives how many of them were sent when to `seen`. Replies are
+    /// taken to come in the order of their requests; where they do not, latencies are swapped among requests under way.
+    pub(crate) fn answered(&mut self, mut answered: usize, mut seen: impl FnMut(Instant, usize)) {
+        while answered > 0 {
+            let (at, requests) = self.sent.front_mut().expect("what is answered was noted when it was sent");
+            let taken = answered.min(*requests);
+            seen(*at, taken);
+            answered -= taken;
+            *requests -= taken;
+            if *requests == 0 {
+                self.sent.pop_front();
+            }
+        }
+    }
+
+    /// Writes what is not written yet, as far as the kernel takes it.
     pub(crate) fn flush(&mut self) -> Result<(), Broken> {
         while self.written < self.output.len() {
             match self.socket.write(&self.output[self.written..]) {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(written) => self.written += written,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        self.output.clear();
+        // Behind a connection that is never quite written, what was would pile up.
+        self.output.drain(..self.written);
         self.written = 0;
         Ok(())
     }
@@ -118,8 +144,7 @@ impl<D: Dialect> Connection<D> {
     ) -> Result<Read, Broken> {
         let kept = self.partial.len();
         buffer.bytes[..kept].copy_from_slice(&self.partial);
-        let room = &mut buffer.bytes[kept..];
-        let room_bytes = room.len();
+        let room = &mut buffer.bytes[kept..kept + buffer.read_bytes];
         let read = loop {
             match self.socket.read(room) {
                 Ok(0) => return Err(Broken::Closed),
@@ -136,7 +161,7 @@ impl<D: Dialect> Connection<D> {
         }
         self.partial.clear();
         self.partial.extend_from_slice(rest);
-        Ok(if read == room_bytes { Read::Full } else { Read::Short })
+        Ok(if read == buffer.read_bytes { Read::Full } else { Read::Short })
     }
 
     fn parse(&mut self, bytes: &[u8], seen: &mut impl FnMut(Outcome, &D, &[u8])) -> Result<usize, Broken> {
@@ -168,6 +193,8 @@ mod tests {
     struct Greeting;
 
     impl Dialect for Greeting {
+        const REPLY_OVERHEAD_BYTES: usize = 2;
+
         fn greet(&mut self, output: &mut Vec<u8>) -> usize {
             output.extend_from_slice(b"hello");
             1
@@ -192,7 +219,7 @@ mod tests {
         let socket =
             TcpStream::from_std(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
         let stream = Distribution::new(Shape::Uniform, 1, 1.0).stream(0, 0, 1);
-        (Connection::new(socket, Greeting, stream, Instant::now()), listener.accept().unwrap().0)
+        (Connection::new(socket, Greeting, stream), listener.accept().unwrap().0)
     }
 
     #[test]
@@ -208,7 +235,7 @@ mod tests {
         // The reply to the greeting and half of the next, then its other half.
         peer.write_all(b"h\nh").unwrap();
         let mut seen = 0;
-        let mut buffer = ReadBuffer::new(0);
+        let mut buffer = ReadBuffer::new::<Greeting>(0, None);
         assert_eq!(connection.receive(&mut buffer, |_, _, _| seen += 1).unwrap(), Read::Short);
         assert_eq!((seen, connection.outstanding), (0, 1));
         peer.write_all(b"\n").unwrap();
@@ -220,12 +247,30 @@ mod tests {
     }
 
     #[test]
+    fn replies_are_timed_from_the_oldest_send_on() {
+        let (mut connection, _peer) = connection();
+        let first = Instant::now();
+        let second = first + std::time::Duration::from_millis(1);
+        connection.sent(2, first);
+        connection.sent(3, second);
+        assert_eq!(connection.outstanding, 5);
+        let mut seen = Vec::new();
+        connection.answered(1, |at, requests| seen.push((at, requests)));
+        connection.answered(3, |at, requests| seen.push((at, requests)));
+        connection.answered(1, |at, requests| seen.push((at, requests)));
+        assert_eq!(seen, [(first, 1), (first, 1), (second, 2), (second, 1)]);
+        assert!(connection.sent.is_empty());
+    }
+
+    #[test]
     fn a_greeting_that_is_refused_is_an_error_reply() {
         let (mut connection, mut peer) = connection();
         connection.outstanding = 1;
         peer.write_all(b"e\n").unwrap();
         let mut seen = Vec::new();
-        connection.receive(&mut ReadBuffer::new(0), |outcome, _, _| seen.push(outcome)).unwrap();
+        connection
+            .receive(&mut ReadBuffer::new::<Greeting>(0, None), |outcome, _, _| seen.push(outcome))
+            .unwrap();
         assert_eq!(seen, [Outcome::Error]);
     }
 }

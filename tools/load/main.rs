@@ -1,9 +1,9 @@
-//! The load generator: a closed loop of batches over many connections, in any of several protocols.
+//! The load generator: a closed loop over many connections, in any of several protocols.
 //!
-//! In reading order: [`options`] says what can be asked for, [`distribution`] and [`keys`] what is sent, [`dialect`] how
-//! it is written, [`connection`] and [`run`] send it and take the replies, [`process`] reads processor times and
-//! [`report`] prints. Invariant: whatever goes wrong gives one line on standard error and a code other than 0, and what
-//! was measured until then is printed all the same.
+//! In reading order: [`options`] says what can be asked for, [`distribution`] and [`keys`] what is sent, [`dialect`]
+//! how it is written, [`sending`] and [`plan`] when, [`connection`] and [`run`] send it and take the replies,
+//! [`process`] reads processor times and [`report`] prints. Invariant: whatever goes wrong gives one line on standard
+//! error and a code other than 0, and what was measured until then is printed all the same.
 
 // A load generator measures time: it is one of the places that may read the clock.
 #![allow(clippy::disallowed_methods)]
@@ -13,10 +13,12 @@ mod dialect;
 mod distribution;
 mod keys;
 mod options;
+mod plan;
 mod process;
 mod protocol;
 mod report;
 mod run;
+mod sending;
 
 use std::fs;
 use std::io::{self, Write};
@@ -24,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::dialect::{Memcached, Resp};
+use crate::dialect::{Memcached, Native, Resp};
 use crate::options::Options;
 use crate::protocol::Protocol;
 use crate::report::Report;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let report = match settings.protocol {
         Protocol::Resp => run::run(&settings, &Resp),
         Protocol::Memcached => run::run(&settings, &Memcached),
+        Protocol::Native => run::run(&settings, &Native::default()),
     };
     if let Err(error) = print(&report, options.json.as_deref()) {
         return fail(&format_args!("cannot write the report: {error}"));

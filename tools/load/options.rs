@@ -14,13 +14,14 @@ use crate::distribution::Shape;
 use crate::keys::{KeyText, TooNarrow};
 use crate::protocol::Protocol;
 use crate::report::LoadSettings;
+use crate::sending::Sending;
 
-/// Loads a key-value server in a closed loop: each connection sends a batch, waits for all its replies, sends the next.
+/// Loads a key-value server in a closed loop: each connection keeps at most a pipeline of requests under way.
 #[derive(Parser)]
 #[command(name = "annulus-load", version)]
 pub(crate) struct Options {
     /// The server, HOST:PORT.
-    #[arg(long, default_value = "127.0.0.1:7379")]
+    #[arg(long, default_value = "127.0.0.1:7400")]
     target: String,
     /// How to speak to it.
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
@@ -28,9 +29,12 @@ pub(crate) struct Options {
     /// Connections at once.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     connections: u32,
-    /// Requests of a batch.
+    /// Requests under way on a connection at most.
     #[arg(long, short = 'P', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pipeline: u32,
+    /// When a connection sends: a batch once all replies to the last are there, or a request for each reply at once.
+    #[arg(long, value_enum, default_value_t = Sending::Batch)]
+    send: Sending,
     #[command(flatten)]
     length: Length,
     /// Keys in the key space.
@@ -100,6 +104,7 @@ pub(crate) struct Settings {
     pub(crate) load: LoadSettings,
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
+    pub(crate) sending: Sending,
     pub(crate) shape: Shape,
     /// The text of the key space's keys.
     pub(crate) key_text: KeyText,
@@ -143,6 +148,7 @@ impl Options {
                 protocol: self.protocol.name().to_owned(),
                 connections: self.connections as usize,
                 pipeline: self.pipeline as usize,
+                send: self.send.name().to_owned(),
                 keys: self.keys,
                 first_key: self.first_key,
                 key_bytes: self.key_bytes as usize,
@@ -153,6 +159,7 @@ impl Options {
             },
             address,
             protocol: self.protocol,
+            sending: self.send,
             shape: self.distribution.parse()?,
             key_text: KeyText::new(self.key_bytes as usize, self.first_key + self.keys)?,
             until,

@@ -12,6 +12,8 @@ pub(crate) enum Protocol {
     Resp,
     /// memcached's text protocol.
     Memcached,
+    /// Annulus' own protocol.
+    Native,
 }
 
 impl Protocol {
@@ -20,6 +22,7 @@ impl Protocol {
         match self {
             Self::Resp => "resp",
             Self::Memcached => "memcached",
+            Self::Native => "native",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a run found out: as JSON for programs, as a table for people.
 //!
-//! Invariant: units are in the names, and a report of a run that failed half-way says so in `failure` and keeps what was
-//! counted until then. Nothing is measured here.
+//! Invariant: units are in the names, and a report of a run that failed half-way says so in `failure` and keeps what
+//! was counted until then. Nothing is measured here.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -29,8 +29,10 @@ pub(crate) struct LoadSettings {
     pub(crate) protocol: String,
     /// Connections at once.
     pub(crate) connections: usize,
-    /// Requests of a batch.
+    /// Requests under way on a connection at most.
     pub(crate) pipeline: usize,
+    /// When a connection sends: `batch` or `window`.
+    pub(crate) send: String,
     /// The key space, from `first_key`.
     pub(crate) keys: u64,
     /// The first index of the key space.
@@ -64,7 +66,9 @@ pub(crate) struct Phase {
     pub(crate) duration_ms: f64,
     /// Operations over that time.
     pub(crate) operations_per_second: f64,
-    /// From a batch's send to each reply's arrival.
+    /// Replies that a read brought, which is how requests arrive too: a mean.
+    pub(crate) replies_per_read: f64,
+    /// From a request's send to its reply's arrival.
     pub(crate) latency_us: Latency,
     /// Processor time of the server over operations; absent without `--server-pid`.
     pub(crate) server_cpu_us_per_operation: Option<f64>,
@@ -89,8 +93,8 @@ impl Display for Report {
         writeln!(formatter, "target                    {} ({})", load.target, load.protocol)?;
         writeln!(
             formatter,
-            "load                      {} connections x batches of {}, closed loop",
-            load.connections, load.pipeline
+            "load                      {} connections x {} of {}, closed loop",
+            load.connections, load.send, load.pipeline
         )?;
         writeln!(
             formatter,
@@ -124,6 +128,7 @@ impl Display for Phase {
         writeln!(formatter, "misses                    {}", self.misses)?;
         writeln!(formatter, "duration ms               {:.1}", self.duration_ms)?;
         writeln!(formatter, "operations/s              {:.0}", self.operations_per_second)?;
+        writeln!(formatter, "replies per read          {:.1}", self.replies_per_read)?;
         let latency = &self.latency_us;
         for (name, value_us) in [
             ("mean", latency.mean),

@@ -1,8 +1,8 @@
 //! The closed loop: one thread, all connections, phase after phase.
 //!
 //! Invariant: what is counted in a phase arrived in it, and the processor times are read at the same two moments as the
-//! clock. A batch's latency runs from its send to each reply's arrival, so it is service time as a client in a
-//! closed loop sees it: a stall delays the sends behind it and they do not show that. The first connection that breaks
+//! clock. A request's latency runs from its send to its reply's arrival, so it is service time as a client in a closed
+//! loop sees it: a stall delays the sends behind it and they do not show that. The first connection that breaks
 //! ends the run; what was counted until then is kept.
 
 use std::io;
@@ -17,15 +17,18 @@ use thiserror::Error;
 use crate::connection::{Broken, Connection, Read, ReadBuffer};
 use crate::dialect::{Dialect, Outcome};
 use crate::distribution::Distribution;
-use crate::keys::{self, KeyText};
+use crate::keys;
 use crate::options::{Settings, Until};
+use crate::plan::{Plan, Requests, replies_per_read};
 use crate::process::{ProcessTime, Unreadable};
 use crate::report::{Latency, Phase, Report};
 
+/// What connections are watched for.
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Requests of a batch while preloading, at least.
-const PRELOAD_PIPELINE_MIN: usize = 64;
+/// Reads of one connection before the others have their turn.
+const READS_PER_TURN_MAX: usize = 16;
 /// The longest latency that is told apart from longer ones.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Significant decimal digits of a recorded latency.
@@ -56,66 +59,13 @@ pub(crate) fn run<D: Dialect>(settings: &Settings, dialect: &D) -> Report {
     report
 }
 
-/// What connections are given to send.
-enum Plan {
-    /// Nothing: let what is under way come home.
-    Drain,
-    /// Every key once, from `next` to the end of the key space.
-    Preload { next: u64 },
-    /// Reads and writes as they are drawn; so many of them, if they are numbered.
-    Mix { remaining: Option<u64> },
-}
-
-/// Encodes batches by plan.
-struct Batches<'a> {
-    settings: &'a Settings,
-    distribution: Distribution,
-    key_text: KeyText,
-    value: Vec<u8>,
-    plan: Plan,
-}
-
-impl Batches<'_> {
-    /// Encodes the next batch of `connection` and returns its requests; 0 when the plan is done.
-    fn encode<D: Dialect>(&mut self, connection: &mut Connection<D>) -> usize {
-        let load = &self.settings.load;
-        let Connection { dialect, stream, output, .. } = connection;
-        match &mut self.plan {
-            Plan::Drain => 0,
-            Plan::Preload { next } => {
-                let end = load.first_key + load.keys;
-                let batch = (load.pipeline.max(PRELOAD_PIPELINE_MIN) as u64).min(end - *next);
-                for index in *next..*next + batch {
-                    dialect.encode_set(self.key_text.of(index), &self.value, output);
-                }
-                *next += batch;
-                batch as usize
-            }
-            Plan::Mix { remaining } => {
-                let mut batch = load.pipeline;
-                if let Some(remaining) = remaining {
-                    batch = batch.min(usize::try_from(*remaining).unwrap_or(usize::MAX));
-                    *remaining -= batch as u64;
-                }
-                for _ in 0..batch {
-                    let key = self.key_text.of(load.first_key + stream.next_index(&self.distribution));
-                    if stream.next_is_read(&self.distribution) {
-                        dialect.encode_get(key, output);
-                    } else {
-                        dialect.encode_set(key, &self.value, output);
-                    }
-                }
-                batch
-            }
-        }
-    }
-}
-
 /// What a phase counts.
 struct Counts {
     /// By [`Outcome`], in its order.
     outcomes: [u64; 4],
     latency_ns: Histogram<u64>,
+    /// Reads that brought replies.
+    reads: u64,
     first_error: Option<String>,
 }
 
@@ -123,7 +73,7 @@ impl Counts {
     fn new() -> Self {
         let latency_ns = Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS)
             .expect("the bounds and the digits are constants that fit each other");
-        Self { outcomes: [0; 4], latency_ns, first_error: None }
+        Self { outcomes: [0; 4], latency_ns, reads: 0, first_error: None }
     }
 
     fn of(&self, outcome: Outcome) -> u64 {
@@ -153,12 +103,12 @@ struct Load<'a, D> {
     settings: &'a Settings,
     poll: Poll,
     connections: Vec<Connection<D>>,
-    /// Connections with a batch under way.
+    /// Connections with requests under way.
     busy: usize,
-    batches: Batches<'a>,
+    requests: Requests<'a>,
     buffer: ReadBuffer,
     counts: Counts,
-    /// When a reply last came, or a batch was sent with none under way.
+    /// When a reply last came, or driving began.
     heard_at: Instant,
 }
 
@@ -174,12 +124,11 @@ impl<'a, D: Dialect> Load<'a, D> {
                 .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
                 .map_err(|source| Failure::Connect { target: load.target.clone(), source })?;
             let mut socket = mio::net::TcpStream::from_std(socket);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut socket, Token(number), interest)?;
+            poll.registry().register(&mut socket, Token(number), INTEREST)?;
             let stream = distribution.stream(load.seed, number as u64, load.connections as u64);
-            connections.push(Connection::new(socket, dialect.clone(), stream, Instant::now()));
+            connections.push(Connection::new(socket, dialect.clone(), stream));
         }
-        let batches = Batches {
+        let requests = Requests {
             settings,
             distribution,
             key_text: settings.key_text.clone(),
@@ -191,8 +140,8 @@ impl<'a, D: Dialect> Load<'a, D> {
             poll,
             connections,
             busy: 0,
-            batches,
-            buffer: ReadBuffer::new(load.value_bytes),
+            requests,
+            buffer: ReadBuffer::new::<D>(load.value_bytes, replies_per_read(settings.sending, load.pipeline)),
             counts: Counts::new(),
             heard_at: Instant::now(),
         })
@@ -207,7 +156,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             return Ok(());
         }
         if !settings.warm_up.is_zero() {
-            self.batches.plan = Plan::Mix { remaining: None };
+            self.requests.plan = Plan::Mix { remaining: None };
             self.drive(Some(Instant::now() + settings.warm_up))?;
         }
         match settings.until {
@@ -216,12 +165,12 @@ impl<'a, D: Dialect> Load<'a, D> {
             }
             Until::Answered(requests) => {
                 // Replies to the warm-up must not be counted among those asked for.
-                self.batches.plan = Plan::Drain;
+                self.requests.plan = Plan::Drain;
                 self.drive(None)?;
                 self.phase(Plan::Mix { remaining: Some(requests) }, None, &mut report.measured)?;
             }
         }
-        self.batches.plan = Plan::Drain;
+        self.requests.plan = Plan::Drain;
         self.drive(None)
     }
 
@@ -232,7 +181,7 @@ impl<'a, D: Dialect> Load<'a, D> {
         duration: Option<Duration>,
         result: &mut Option<Phase>,
     ) -> Result<(), Failure> {
-        self.batches.plan = plan;
+        self.requests.plan = plan;
         self.counts = Counts::new();
         let start = Moment::now(self.settings.server_pid)?;
         let outcome = self.drive(duration.map(|duration| start.at + duration));
@@ -267,6 +216,7 @@ impl<'a, D: Dialect> Load<'a, D> {
             errors: counts.of(Outcome::Error),
             duration_ms: duration.as_secs_f64() * 1e3,
             operations_per_second: counts.answered() as f64 / duration.as_secs_f64().max(1e-9),
+            replies_per_read: counts.answered() as f64 / counts.reads.max(1) as f64,
             latency_us: latency_us(&counts.latency_ns),
             server_cpu_us_per_operation: server.map(|(end, start)| per_operation(end.nanos_since(start))),
             generator_cpu_us_per_operation: per_operation(end.own.nanos_since(&start.own)),
@@ -277,9 +227,7 @@ impl<'a, D: Dialect> Load<'a, D> {
     fn drive(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         self.heard_at = Instant::now();
         for number in 0..self.connections.len() {
-            if self.connections[number].outstanding == 0 {
-                self.start_batch(number).map_err(|source| self.broken(source))?;
-            }
+            self.send(number).map_err(|source| self.broken(source))?;
         }
         let mut events = Events::with_capacity(1024);
         loop {
@@ -312,7 +260,7 @@ impl<'a, D: Dialect> Load<'a, D> {
         if !event.is_readable() && !hung_up {
             return Ok(());
         }
-        loop {
+        for _ in 0..READS_PER_TURN_MAX {
             let Self { connections, buffer, counts, .. } = self;
             let connection = &mut connections[number];
             let before = connection.outstanding;
@@ -325,14 +273,14 @@ impl<'a, D: Dialect> Load<'a, D> {
             let answered = before - connection.outstanding;
             if answered > 0 {
                 let now = Instant::now();
-                let latency_ns = (now - connection.sent_at).as_nanos();
-                let latency_ns = u64::try_from(latency_ns).unwrap_or(u64::MAX);
-                counts.latency_ns.saturating_record_n(latency_ns, answered as u64);
+                connection.answered(answered, |sent_at, requests| {
+                    let latency_ns = u64::try_from((now - sent_at).as_nanos()).unwrap_or(u64::MAX);
+                    counts.latency_ns.saturating_record_n(latency_ns, requests as u64);
+                });
+                counts.reads += 1;
+                self.busy -= usize::from(connection.outstanding == 0);
                 self.heard_at = now;
-                if self.connections[number].outstanding == 0 {
-                    self.busy -= 1;
-                    self.start_batch(number)?;
-                }
+                self.send(number)?;
             }
             // A short read has emptied the socket, unless the peer has closed: then its end is still to be read.
             match read {
@@ -341,18 +289,20 @@ impl<'a, D: Dialect> Load<'a, D> {
                 Read::Short | Read::Full => {}
             }
         }
+        // Edges are told once: armed anew, the socket is readable again at once if anything is left.
+        let socket = &mut self.connections[number].socket;
+        Ok(self.poll.registry().reregister(socket, event.token(), INTEREST)?)
     }
 
-    /// Encodes and sends the next batch of an idle connection, if the plan has one.
-    fn start_batch(&mut self, number: usize) -> Result<(), Broken> {
+    /// Encodes and sends what it is a connection's turn to send, if the plan has it.
+    fn send(&mut self, number: usize) -> Result<(), Broken> {
         let connection = &mut self.connections[number];
-        let requests = self.batches.encode(connection);
-        if requests == 0 {
+        let encoded = self.requests.encode(connection);
+        if encoded == 0 {
             return Ok(());
         }
-        self.busy += 1;
-        connection.outstanding = requests;
-        connection.sent_at = Instant::now();
+        self.busy += usize::from(connection.outstanding == 0);
+        connection.sent(encoded, Instant::now());
         connection.flush()
     }
 

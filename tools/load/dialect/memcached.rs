@@ -13,6 +13,9 @@ const END_OF_HIT: &[u8] = b"\r\nEND\r\n";
 pub(crate) struct Memcached;
 
 impl Dialect for Memcached {
+    // `VALUE key 0 64\r\n` with a key of 16 bytes, and the end.
+    const REPLY_OVERHEAD_BYTES: usize = 36;
+
     fn encode_get(&mut self, key: &[u8], output: &mut Vec<u8>) {
         output.extend_from_slice(b"get ");
         output.extend_from_slice(key);

@@ -6,9 +6,11 @@
 //! count: each connection has its own, so it may number its requests.
 
 mod memcached;
+mod native;
 mod resp;
 
 pub(crate) use memcached::Memcached;
+pub(crate) use native::Native;
 pub(crate) use resp::Resp;
 
 use thiserror::Error;
@@ -42,6 +44,9 @@ pub(crate) struct Malformed;
 
 /// How one connection speaks.
 pub(crate) trait Dialect: Clone {
+    /// Bytes of a hit that are not its value, about; so that a read can be bounded to so many replies.
+    const REPLY_OVERHEAD_BYTES: usize;
+
     /// Appends what a new connection sends first and returns how many replies answer that; nothing by default.
     fn greet(&mut self, _output: &mut Vec<u8>) -> usize {
         0

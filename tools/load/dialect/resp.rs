@@ -10,6 +10,9 @@ use super::{Dialect, Malformed, Outcome, Reply, decimal_line, line_bytes, push_d
 pub(crate) struct Resp;
 
 impl Dialect for Resp {
+    // `$64\r\n` and a line end.
+    const REPLY_OVERHEAD_BYTES: usize = 7;
+
     fn encode_get(&mut self, key: &[u8], output: &mut Vec<u8>) {
         output.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
         push_bulk(output, key);

@@ -1,10 +1,6 @@
 //! The native protocol allocates nothing to read a request, nor to answer one into a vector that has room; and
 //! what a client allocates follows what it received, not what the other end declared.
 
-#![allow(unsafe_code, reason = "an allocator that counts; all it does is forwarded to the system's")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -22,37 +18,9 @@ use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::preamble::{Greeting, encode_greeting};
 use annulus::types::{Version, WallTime};
 
-struct Counting;
+use crate::counting_allocator::allocated_bytes;
 
-thread_local! {
-    static ALLOCATED_BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is forwarded as it is; the counter is a plain cell that allocates nothing itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED_BYTES.set(ALLOCATED_BYTES.get() + layout.size());
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocated_bytes(work: impl FnOnce()) -> usize {
-    let before = ALLOCATED_BYTES.get();
-    work();
-    ALLOCATED_BYTES.get() - before
-}
-
-#[test]
-fn serving_requests_allocates_nothing() {
+pub(crate) fn serving_requests_allocates_nothing() {
     let limits = Limits::default();
     let mut input = Vec::new();
     let id = RequestId(1);
@@ -97,8 +65,7 @@ fn serving_requests_allocates_nothing() {
     assert_eq!(bytes, 0);
 }
 
-#[test]
-fn declared_counts_allocate_nothing() {
+pub(crate) fn declared_counts_allocate_nothing() {
     // Stats that declare four billion counters; a page of as many keys; a batch of as many outcomes.
     for kind in [3, 4, 5] {
         let mut frame = vec![24, 0, 0, 0, 7, 0, 0, 0, 0, kind, 0, 0];
@@ -111,8 +78,7 @@ fn declared_counts_allocate_nothing() {
     }
 }
 
-#[test]
-fn a_declared_length_is_not_allocated_by_the_client() {
+pub(crate) fn a_declared_length_is_not_allocated_by_the_client() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let node = thread::spawn(move || {
