@@ -26,7 +26,7 @@ impl Worker {
         let now = self.engine.clock.wall();
         let swept = self.engine.shared.store.sweep(&mut self.sweeper, now, turn::SWEEP_SLOTS);
         self.engine.recorder.totals.expired += swept;
-        self.accepting = self.listener.is_some();
+        self.accepting |= self.listener.is_some() && std::mem::take(&mut self.accept_again);
         self.meet_deadlines();
     }
 

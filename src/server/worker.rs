@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     pub(super) listener: Option<TcpListener>,
     /// The kernel may hold connections to accept.
     pub(super) accepting: bool,
+    /// They could not be accepted; they are tried again when house is kept.
+    pub(super) accept_again: bool,
     pub(super) time: Clock,
     pub(super) engine: Engine,
     pub(super) connections: Slab<Connection>,
@@ -98,6 +100,7 @@ impl Worker {
             poll,
             listener: Some(listener),
             accepting: false,
+            accept_again: false,
             time,
             connections: Slab::new(),
             active: Vec::new(),
