@@ -113,7 +113,7 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// Output waiting beyond which a connection is no longer read from.
     pub output_bytes_high: usize,
-    /// Output waiting beyond which a connection is closed.
+    /// Output waiting beyond which a reply of many values is refused.
     pub output_bytes_max: usize,
     /// Bytes that one worker's connections may have buffered in all, both ways.
     pub buffered_bytes_max: usize,
@@ -194,6 +194,10 @@ pub mod turn {
     pub const SWEEP_SLOTS: usize = 16 << 10;
     /// How long a stopping worker waits for its clients to take what was answered.
     pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long a client that was told of the end of its connection must be silent until it is closed.
+    pub const PARTING_SILENCE: Duration = Duration::from_millis(500);
+    /// How long a client that was told of the end of its connection is listened to at most.
+    pub const PARTING_TIMEOUT: Duration = Duration::from_secs(2);
     /// Messages that wait for a worker at most.
     pub const MAILBOX_MESSAGES: usize = 1024;
 

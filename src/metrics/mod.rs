@@ -109,6 +109,8 @@ pub struct Totals {
     pub expired: u64,
     /// Turns of the event loop.
     pub turns: u64,
+    /// Bytes that connections have buffered, both ways: a gauge.
+    pub buffered_bytes: u64,
 }
 
 /// The counters and histograms of one worker, or of several merged.
@@ -183,6 +185,7 @@ impl Recorder {
         ours.misses += theirs.misses;
         ours.expired += theirs.expired;
         ours.turns += theirs.turns;
+        ours.buffered_bytes += theirs.buffered_bytes;
     }
 
     /// The operations, by number.

@@ -39,6 +39,7 @@ impl Worker {
                 Err(error) => {
                     // Out of descriptors or memory: what waits is tried again when house is kept.
                     tracing::warn!(%error, "cannot accept a connection: raise the limit of open files?");
+                    (self.accepting, self.accept_again) = (false, true);
                     return;
                 }
             }

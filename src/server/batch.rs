@@ -13,6 +13,9 @@ use crate::server::commands::{self, CommandId};
 use crate::server::session::Protocol;
 use crate::types::KeyHash;
 
+/// Arguments and bytes of inline commands for which room is kept between turns.
+const KEPT_ARGUMENTS_MAX: usize = 64 << 10;
+
 /// Where the bytes of a span lie.
 pub(crate) enum Source {
     /// In the worker's input buffer, from here on.
@@ -90,6 +93,9 @@ impl Batch {
         self.requests.clear();
         self.arguments.clear();
         self.scratch.clear();
+        // A request of a million arguments is rare; its lists are not worth keeping.
+        self.arguments.shrink_to(KEPT_ARGUMENTS_MAX);
+        self.scratch.shrink_to(KEPT_ARGUMENTS_MAX);
     }
 
     /// Parses the requests at the beginning of `input` and adds them as the span of `connection`.
@@ -206,5 +212,23 @@ fn frame_limits(limits: &Limits) -> FrameLimits {
         value_bytes_max: bounded(limits.value_bytes_max),
         frame_bytes_max: bounded(limits.request_bytes_max),
         batch_count_max: BATCH_COUNT_MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_of_a_million_arguments_took_is_given_back() {
+        let limits = Limits::default();
+        let mut batch = Batch::new(&limits);
+        let mut input = b"*1000000\r\n".to_vec();
+        input.extend(b"$1\r\nk\r\n".repeat(1_000_000));
+        let span = batch.add(0, &mut Protocol::Resp, &input, &limits, 0);
+        assert_eq!(span.consumed, input.len());
+        assert!(batch.arguments.capacity() >= 1_000_000);
+        batch.clear();
+        assert!(batch.arguments.capacity() <= KEPT_ARGUMENTS_MAX);
     }
 }

@@ -3,9 +3,9 @@
 //! Invariant: buffers are held only while bytes are in flight; an idle connection is this struct and nothing else.
 //! It decides nothing: the worker reads, executes and writes.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 
@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) finished: bool,
     /// The socket failed.
     pub(crate) broken: bool,
+    /// Since when nothing but the client's end is waited for, if it has been told all there is to tell.
+    pub(crate) parting_since: Option<Timestamp>,
     /// It is in the list of connections that have a turn.
     pub(crate) queued: bool,
     /// Bytes of memory that it is charged for.
@@ -61,6 +63,7 @@ impl Connection {
             read_closed: false,
             finished: false,
             broken: false,
+            parting_since: None,
             queued: false,
             charged_bytes: 0,
             active_at: now,
@@ -111,5 +114,10 @@ impl Connection {
     #[inline]
     pub(crate) fn take_input(&mut self) -> Vec<u8> {
         mem::take(&mut self.input)
+    }
+
+    /// Ends our direction; the peer learns of it after the last byte.
+    pub(crate) fn shut_down(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
     }
 }

@@ -72,7 +72,12 @@ impl Worker {
             rest = at;
             connection.needed = 0;
         } else if let Some(failure) = failure {
-            fail(&mut self.engine, connection, &mut output, &failure);
+            if question.is_none() {
+                fail(&mut self.engine, connection, &mut output, &failure);
+            } else {
+                // It is found again, and told, once the question before it has been answered.
+                connection.needed = 0;
+            }
         } else if span.end - span.first >= turn::CONNECTION_COMMANDS_MAX {
             connection.needed = 0;
         }

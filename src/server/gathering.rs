@@ -55,6 +55,7 @@ impl Worker {
             match message {
                 Message::Serve(stream) => self.serve(stream),
                 Message::Collect(collection) => {
+                    self.engine.recorder.totals.buffered_bytes = self.buffered_bytes as u64;
                     // There is room: the queue has a place for each worker.
                     let _ = collection.parts.push(self.engine.recorder.clone());
                     self.contributed(&collection);

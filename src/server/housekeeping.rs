@@ -26,7 +26,7 @@ impl Worker {
         let now = self.engine.clock.wall();
         let swept = self.engine.shared.store.sweep(&mut self.sweeper, now, turn::SWEEP_SLOTS);
         self.engine.recorder.totals.expired += swept;
-        self.accepting = self.listener.is_some();
+        self.accepting |= self.listener.is_some() && std::mem::take(&mut self.accept_again);
         self.meet_deadlines();
     }
 
@@ -37,7 +37,9 @@ impl Worker {
         let end = slots.min(first + slots.div_ceil(DEADLINE_ROUNDS));
         for slot in first..end {
             let late = |connection: &Connection| self.is_late(connection);
-            if self.connections.get(slot).is_some_and(late) {
+            if self.is_parted(slot) {
+                self.close(slot);
+            } else if self.connections.get(slot).is_some_and(late) {
                 self.engine.recorder.totals.connections_timed_out += 1;
                 self.close(slot);
             }
@@ -72,12 +74,19 @@ impl Worker {
             );
             connection.output = Some(output);
             self.write(slot);
+            if self.connections[slot].waiting_bytes() == 0 && !self.connections[slot].broken {
+                return self.part(slot);
+            }
         }
         self.close(slot);
     }
 
     /// Stops accepting; what was read will be answered.
     pub(super) fn begin_stop(&mut self) {
+        if self.stop_at.is_some() {
+            // A worker that ends tells the others; that gives them no more time.
+            return;
+        }
         if let Some(mut listener) = self.listener.take() {
             let _ = self.poll.registry().deregister(&mut listener);
         }
@@ -90,13 +99,18 @@ impl Worker {
         let late = self.stop_at.is_some_and(|at| self.engine.now >= at);
         let slots: Vec<_> = self.connections.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
+            let parted = self.is_parted(slot);
             let connection = &mut self.connections[slot];
-            // What the kernel still holds was not read, and is not answered.
-            connection.readable = false;
             let answered =
                 connection.waiting_bytes() == 0 && !connection.has_requests() && !connection.session.waiting;
-            if answered || late {
+            if late || parted {
                 self.close(slot);
+            } else if connection.parting_since.is_none() {
+                // What the kernel still holds was not read, and is not answered.
+                connection.readable = false;
+                if answered {
+                    self.part(slot);
+                }
             }
         }
         self.connections.is_empty()

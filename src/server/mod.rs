@@ -23,6 +23,7 @@ mod listener;
 mod mailbox;
 mod native;
 mod output;
+mod parting;
 mod session;
 mod worker;
 

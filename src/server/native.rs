@@ -198,9 +198,15 @@ fn run_in_batch(whole: &mut Run<'_>, envelope: &Envelope<'_>, writer: &mut Batch
             return whole.refuse(envelope.id, operation_of(&envelope.request), Refusal::AnswerTooLarge);
         }
     }
-    let before = whole.out.shared_bytes();
+    let (before, mark) = (whole.out.shared_bytes(), whole.out.mark());
     let question = run(whole, envelope, None);
     assert!(question.is_none(), "the decoder lets no Stats and no batch into a batch");
+    let room = whole.limits.frame_bytes_max as usize;
+    if matches!(envelope.request, Request::Scan { .. }) && writer.frame_bytes(whole.out.bytes()) > room {
+        // How long a page is shows when it is there.
+        whole.out.rewind(mark);
+        whole.refuse(envelope.id, operation_of(&envelope.request), Refusal::AnswerTooLarge);
+    }
     writer.add_elsewhere(whole.out.shared_bytes() - before);
 }
 

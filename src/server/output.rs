@@ -14,6 +14,9 @@ const SLICES_MAX: usize = 32;
 /// A buffer that grew beyond this is not kept for the next turn.
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
+/// Written bytes are not worth moving the rest for before they are this many.
+const COMPACTED_BYTES_MIN: usize = 64 << 10;
+
 /// A long value and the place among the bytes where it stands.
 struct Shared {
     before: usize,
@@ -106,6 +109,8 @@ impl Output {
         }
         if self.waiting_bytes() == 0 {
             self.reset();
+        } else if self.bytes_written >= COMPACTED_BYTES_MIN.max(self.bytes.len() / 2) {
+            self.compact();
         }
         Ok(total)
     }
@@ -147,6 +152,17 @@ impl Output {
             self.shared.pop_front();
         }
         self.bytes_written += written;
+    }
+
+    /// Drops what was written, so that a reader who never catches up does not make it grow for ever. As much was
+    /// written as is moved, at least.
+    #[cold]
+    fn compact(&mut self) {
+        self.bytes.drain(..self.bytes_written);
+        for shared in &mut self.shared {
+            shared.before -= self.bytes_written;
+        }
+        self.bytes_written = 0;
     }
 
     fn reset(&mut self) {
@@ -192,7 +208,9 @@ mod tests {
         }
 
         fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-            self.write(&slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<_>>())
+            let bytes = slices.iter().flat_map(|slice| slice.iter().copied());
+            let bytes: Vec<u8> = bytes.take(self.portion).collect();
+            self.write(&bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {

@@ -11,7 +11,7 @@
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam::queue::ArrayQueue;
 use mio::event::Event;
@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     pub(super) listener: Option<TcpListener>,
     /// The kernel may hold connections to accept.
     pub(super) accepting: bool,
+    /// They could not be accepted; they are tried again when house is kept.
+    pub(super) accept_again: bool,
     pub(super) time: Clock,
     pub(super) engine: Engine,
     pub(super) connections: Slab<Connection>,
@@ -98,6 +100,7 @@ impl Worker {
             poll,
             listener: Some(listener),
             accepting: false,
+            accept_again: false,
             time,
             connections: Slab::new(),
             active: Vec::new(),
@@ -193,6 +196,9 @@ impl Worker {
     fn gather(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.queued = false;
+        if connection.parting_since.is_some() {
+            return self.hear_out(slot);
+        }
         if connection.waiting_bytes() > 0 {
             self.write(slot);
         }
@@ -267,9 +273,11 @@ impl Worker {
         let connection = &mut self.connections[slot];
         let flushed = connection.waiting_bytes() == 0;
         let unanswered = connection.has_requests() || connection.session.waiting;
-        let ended = connection.session.closing || (connection.finished && !unanswered);
-        if connection.broken || (ended && flushed) {
+        if connection.broken || (connection.finished && !unanswered && flushed) {
             return self.close(slot);
+        }
+        if connection.session.closing && flushed {
+            return self.part(slot);
         }
         let held_bytes = connection.held_bytes();
         if held_bytes != connection.charged_bytes {
@@ -288,13 +296,5 @@ impl Worker {
             connection.queued = true;
             self.queued.push(slot);
         }
-    }
-
-    /// Forgets a connection.
-    pub(super) fn close(&mut self, slot: usize) {
-        // Closing the descriptor takes it out of the poll as well.
-        let connection = self.connections.remove(slot);
-        self.buffered_bytes -= connection.charged_bytes;
-        self.engine.shared.loads[self.index].fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -198,7 +198,8 @@ fn parse_array(
             Some(_) => return Err(RequestError::UnterminatedBulk),
             None => return incomplete(end + 2, left, bound),
         }
-        if end > bound {
+        // By its whole length, so that it does not matter in which pieces it came.
+        if end + 2 > bound {
             return Err(RequestError::RequestTooLong(bound));
         }
         // Both are at most `bound`, which leaves the scratch bit free.

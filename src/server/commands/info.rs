@@ -1,6 +1,7 @@
 //! Commands about the node: INFO, CONFIG GET, COMMAND.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use crate::metrics::{ErrorKind, Recorder};
 use crate::protocol::resp::reply;
@@ -69,9 +70,13 @@ fn server(text: &mut String, engine: &Engine, _merged: &Recorder) {
     line(text, "workers", engine.shared.mailboxes.len());
 }
 
-fn clients(text: &mut String, engine: &Engine, _merged: &Recorder) {
+fn clients(text: &mut String, engine: &Engine, merged: &Recorder) {
     line(text, "connected_clients", engine.shared.connections());
     line(text, "maxclients", engine.shared.limits.connections_max);
+    line(text, "buffered_bytes", merged.totals.buffered_bytes);
+    for (worker, load) in engine.shared.loads.iter().enumerate() {
+        line(text, &format!("worker{worker}_clients"), load.load(Ordering::Relaxed));
+    }
 }
 
 fn memory(text: &mut String, engine: &Engine, _merged: &Recorder) {
@@ -97,6 +102,7 @@ pub(crate) fn stats_counters(engine: &Engine, merged: &Recorder) -> Vec<(&'stati
         ("misses", totals.misses),
         ("expired", totals.expired),
         ("turns", totals.turns),
+        ("buffered_bytes", totals.buffered_bytes),
         ("keys", engine.shared.store.len() as u64),
         ("memory_used_bytes", engine.shared.store.used_bytes()),
     ];

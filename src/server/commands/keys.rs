@@ -12,6 +12,10 @@ use crate::types::WallTime;
 /// Keys that one SCAN visits at most, whatever COUNT says.
 const SCAN_COUNT_MAX: i64 = 100_000;
 
+/// Keys that SCAN visits at once, and bytes of keys beyond which its page ends.
+const SCAN_STEP_KEYS: usize = 64;
+const SCAN_KEY_BYTES_MAX: usize = 4 << 20;
+
 pub(super) fn del(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let engine = &mut *context.engine;
     let mut removed = 0;
@@ -223,15 +227,24 @@ pub(super) fn scan(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     let options = ScanOptions::parse(arguments)?;
     let engine = &*context.engine;
     let (mut keys, mut count) = (Vec::new(), 0);
-    let page = engine.shared.store.scan(cursor, options.count, engine.clock.wall(), |view| {
-        if options.wants(view.key()) {
-            reply::bulk(&mut keys, view.key());
-            count += 1;
+    let (mut next, mut left) = (cursor, options.count);
+    // A few keys at a time, so that a page of very long ones ends early.
+    loop {
+        let page = engine.shared.store.scan(next, left.min(SCAN_STEP_KEYS), engine.clock.wall(), |view| {
+            if options.wants(view.key()) {
+                reply::bulk(&mut keys, view.key());
+                count += 1;
+            }
+        });
+        next = page.next;
+        left = left.saturating_sub(page.visited);
+        if next == 0 || left == 0 || page.visited == 0 || keys.len() > SCAN_KEY_BYTES_MAX {
+            break;
         }
-    });
+    }
     let out = context.out.bytes();
     reply::array_head(out, 2);
-    reply::bulk(out, itoa::Buffer::new().format(page.next).as_bytes());
+    reply::bulk(out, itoa::Buffer::new().format(next).as_bytes());
     reply::array_head(out, count);
     out.extend_from_slice(&keys);
     Ok(())

@@ -281,6 +281,8 @@ pub(crate) enum CommandError {
     KeyTooLarge(usize),
     #[error("ERR string exceeds maximum allowed size of {0} bytes (--value-max)")]
     ValueTooLarge(usize),
+    #[error("ERR the reply is longer than the limit of {0} bytes: ask for less at once")]
+    AnswerTooLarge(usize),
     #[error("OOM command not allowed when used memory > 'maxmemory': remove keys or raise --memory-max")]
     OutOfMemory,
     /// What else there is, in full.
@@ -292,7 +294,7 @@ impl CommandError {
     const fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnInteger | Self::Overflow | Self::DecrementOverflow => ErrorKind::State,
-            Self::KeyTooLarge(_) | Self::ValueTooLarge(_) => ErrorKind::TooLarge,
+            Self::KeyTooLarge(_) | Self::ValueTooLarge(_) | Self::AnswerTooLarge(_) => ErrorKind::TooLarge,
             Self::OutOfMemory => ErrorKind::OutOfMemory,
             _ => ErrorKind::Command,
         }

@@ -47,8 +47,12 @@ pub(super) fn get(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resul
 
 pub(super) fn mget(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     reply::array_head(context.out.bytes(), arguments.len() - 1);
+    let bytes_max = context.engine.shared.limits.output_bytes_max;
     for_each_prefetched(context, arguments, 1, |context, index, hash| {
         read_one(context, hash, &arguments[index]);
+        if context.out.waiting_bytes() > bytes_max {
+            return Err(CommandError::AnswerTooLarge(bytes_max));
+        }
         Ok(())
     })
 }
