@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::Limits;
 use crate::metrics::Recorder;
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) mailboxes: Box<[Mailbox<Message>]>,
     /// Connections that each worker serves or was handed.
     pub(crate) loads: Box<[AtomicUsize]>,
+    /// The node was told to stop.
+    pub(crate) stopping: AtomicBool,
     /// The id of the next connection.
     pub(crate) next_connection: AtomicU64,
 }

@@ -1,8 +1,8 @@
 //! Messages between workers: connections handed over, and questions that take the counters of all to answer.
 //!
 //! Invariant: a question is answered once, by the worker that was asked, after every worker has added its counters;
-//! the connection that asked waits meanwhile and nothing of it is reordered. A worker whose mailbox is full is
-//! asked again at the next turn by nobody: the question is answered without it rather than never.
+//! the connection that asked waits meanwhile and nothing of it is reordered. A worker whose mailbox is full is not
+//! asked; and should the word that an answer is ready be lost to a full mailbox, the asker finds it when it keeps house.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +30,7 @@ impl Worker {
             parts: ArrayQueue::new(workers),
             missing: AtomicUsize::new(workers),
         });
+        self.asked.push(Arc::clone(&collection));
         for mailbox in &self.engine.shared.mailboxes {
             if mailbox.send(Message::Collect(Arc::clone(&collection))).is_err() {
                 self.contributed(&collection);
@@ -38,12 +39,19 @@ impl Worker {
     }
 
     /// Counts one contribution; the last one makes the question ready.
-    fn contributed(&self, collection: &Arc<Collection>) {
+    fn contributed(&self, collection: &Collection) {
         if collection.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let asker = &self.engine.shared.mailboxes[collection.asker];
-            if asker.send(Message::Collected(Arc::clone(collection))).is_err() {
-                tracing::error!("a mailbox is full: a client will not get its statistics");
-            }
+            // A full mailbox loses nothing: the asker looks at its questions anyway, only later.
+            let _ = self.engine.shared.mailboxes[collection.asker].send(Message::Collected);
+        }
+    }
+
+    /// Answers the questions to which all workers have contributed.
+    pub(super) fn answer_collected(&mut self) {
+        let ready = |collection: &mut Arc<Collection>| collection.missing.load(Ordering::Acquire) == 0;
+        let collected: Vec<_> = self.asked.extract_if(.., ready).collect();
+        for collection in collected {
+            self.answer(&collection);
         }
     }
 
@@ -60,8 +68,8 @@ impl Worker {
                     let _ = collection.parts.push(self.engine.recorder.clone());
                     self.contributed(&collection);
                 }
-                Message::Collected(collection) => self.answer(&collection),
-                Message::Stop => self.begin_stop(),
+                Message::Collected => self.answer_collected(),
+                Message::Stop => {}
             }
         }
     }

@@ -28,6 +28,7 @@ impl Worker {
         self.engine.recorder.totals.expired += swept;
         self.accepting |= self.listener.is_some() && std::mem::take(&mut self.accept_again);
         self.meet_deadlines();
+        self.answer_collected();
     }
 
     /// Looks at some of the connections, and closes those that are late.

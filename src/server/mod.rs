@@ -30,7 +30,7 @@ mod worker;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
@@ -93,6 +93,7 @@ impl Node {
             address,
             mailboxes,
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            stopping: AtomicBool::new(false),
             next_connection: AtomicU64::new(1),
         });
         let mut node = Self { shared, workers: Vec::with_capacity(count) };
@@ -184,10 +185,10 @@ pub struct Stopper(Arc<Shared>);
 impl Stopper {
     /// Tells all workers to stop; returns at once.
     pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
         for mailbox in &self.0.mailboxes {
-            if mailbox.send(Message::Stop).is_err() {
-                tracing::warn!("a mailbox is full: its worker was not told to stop");
-            }
+            // A full mailbox has woken its worker already, which looks at the flag.
+            let _ = mailbox.send(Message::Stop);
         }
     }
 }

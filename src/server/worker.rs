@@ -11,7 +11,7 @@
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use mio::event::Event;
@@ -41,9 +41,9 @@ pub(crate) enum Message {
     Serve(TcpStream),
     /// Add your counters.
     Collect(Arc<Collection>),
-    /// All counters are there: answer.
-    Collected(Arc<Collection>),
-    /// Answer what was read, then end.
+    /// All counters for one of your questions are there.
+    Collected,
+    /// Look whether the node is stopping.
     Stop,
 }
 
@@ -84,6 +84,8 @@ pub(crate) struct Worker {
     pub(super) spare_outputs: Vec<Box<Output>>,
     /// Bytes that all connections are charged for.
     pub(super) buffered_bytes: usize,
+    /// Questions that were asked and not answered.
+    pub(super) asked: Vec<Arc<Collection>>,
     pub(super) sweeper: Sweeper,
     pub(super) housekeeping_at: Timestamp,
     /// The slot at which looking at deadlines goes on.
@@ -111,6 +113,7 @@ impl Worker {
             spare_inputs: Vec::new(),
             spare_outputs: Vec::new(),
             buffered_bytes: 0,
+            asked: Vec::new(),
             sweeper: Sweeper::new(index, workers),
             housekeeping_at: Timestamp::default(),
             deadline_slot: 0,
@@ -144,6 +147,9 @@ impl Worker {
             self.receive_messages();
             self.accept();
             self.keep_house();
+            if self.engine.shared.stopping.load(Ordering::Relaxed) {
+                self.begin_stop();
+            }
             if self.stop_at.is_some() && self.has_stopped() {
                 return Ok(());
             }

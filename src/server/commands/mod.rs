@@ -260,7 +260,7 @@ pub(crate) fn refuse_unknown(engine: &mut Engine, out: &mut Output, arguments: &
     reply::error(out.bytes(), &text);
 }
 
-/// Why a command was not done. Nothing was changed.
+/// Why a command was not done. Nothing was changed, but by MSET, whose keys are written one after the other.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     #[error("ERR wrong number of arguments")]
