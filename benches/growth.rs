@@ -40,7 +40,7 @@ fn put(store: &Store, clock: &mut HybridClock, number: u64) {
         rest /= 10;
     }
     let done = store.update(store.hash(&key), &key, clock, |view| {
-        let current = view.map(|view| view.current());
+        let current = view.map(annulus::store::View::current);
         let effect = operation::put(current, &VALUE, Condition::Always, ExpiryChange::Clear, NOW);
         (effect.expect("no condition"), ())
     });

@@ -76,7 +76,7 @@ fn a_shared_value_outlives_its_key_and_is_never_torn() {
         for round in 0..rounds {
             writer.put(b"long", &value).unwrap();
             let shared =
-                store.get(store.hash(b"long"), b"long", NOW, |view| view.and_then(|view| view.share()));
+                store.get(store.hash(b"long"), b"long", NOW, |view| view.and_then(super::super::View::share));
             if round % 3 == 0 {
                 writer.remove(b"long");
             }
