@@ -141,7 +141,7 @@ fn contend(store: &Store, writers: u32, rounds: u32, watch: impl Fn() + Sync) ->
             }
         };
         let threads: Vec<_> = (0..writers).map(|number| scope.spawn(work(number))).collect();
-        let results: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        let results: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         // Before any failure is passed on, or the watcher would go on for ever.
         ended.store(true, Ordering::Relaxed);
         watcher.join().unwrap();
