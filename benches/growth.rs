@@ -11,7 +11,7 @@ use std::time::Instant;
 use annulus::config::StoreConfig;
 use annulus::message::{Condition, ExpiryChange};
 use annulus::operation;
-use annulus::store::{HybridClock, Store};
+use annulus::store::{HybridClock, Store, View};
 use annulus::types::{KeyHash, WallTime, WriterId};
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
@@ -40,7 +40,7 @@ fn put(store: &Store, clock: &mut HybridClock, number: u64) {
         rest /= 10;
     }
     let done = store.update(store.hash(&key), &key, clock, |view| {
-        let current = view.map(|view| view.current());
+        let current = view.map(View::current);
         let effect = operation::put(current, &VALUE, Condition::Always, ExpiryChange::Clear, NOW);
         (effect.expect("no condition"), ())
     });

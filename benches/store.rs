@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use annulus::config::{ShardCount, StoreConfig};
 use annulus::message::{Condition, ExpiryChange};
 use annulus::operation;
-use annulus::store::{HybridClock, Store};
+use annulus::store::{HybridClock, Store, View};
 use annulus::types::{KeyHash, WallTime, WriterId};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
@@ -85,7 +85,7 @@ fn filled_bare() -> Bare {
 fn put(store: &Store, clock: &mut HybridClock, key: &[u8]) {
     let hash = store.hash(key);
     let done = store.update(hash, key, clock, |view| {
-        let current = view.map(|view| view.current());
+        let current = view.map(View::current);
         let effect = operation::put(current, &VALUE, Condition::Always, ExpiryChange::Clear, NOW);
         (effect.expect("no condition"), ())
     });
