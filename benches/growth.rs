@@ -11,7 +11,7 @@ use std::time::Instant;
 use annulus::config::StoreConfig;
 use annulus::message::{Condition, ExpiryChange};
 use annulus::operation;
-use annulus::store::{HybridClock, Store};
+use annulus::store::{HybridClock, Store, View};
 use annulus::types::{KeyHash, WallTime, WriterId};
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
@@ -40,7 +40,7 @@ fn put(store: &Store, clock: &mut HybridClock, number: u64) {
         rest /= 10;
     }
     let done = store.update(store.hash(&key), &key, clock, |view| {
-        let current = view.map(annulus::store::View::current);
+        let current = view.map(View::current);
         let effect = operation::put(current, &VALUE, Condition::Always, ExpiryChange::Clear, NOW);
         (effect.expect("no condition"), ())
     });
@@ -110,6 +110,10 @@ fn main() {
     let in_bench = arguments.iter().any(|argument| argument == "--bench");
     let asked = arguments.iter().find_map(|argument| argument.parse().ok());
     let count = asked.unwrap_or(if in_bench { COUNT_DEFAULT } else { COUNT_IN_TESTS });
+    if !arguments.iter().any(|argument| argument == "--huge-pages") {
+        // As the node does unless it is told otherwise.
+        rustix::thread::disable_transparent_huge_pages(true).expect("Linux since 3.15 lets a process choose");
+    }
     control(count);
     let store = Store::new(&StoreConfig::default());
     let mut clock = HybridClock::new(WriterId(0));

@@ -24,6 +24,11 @@ fn main() -> ExitCode {
             error.exit();
         }
     };
+    if !arguments.huge_pages
+        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+    {
+        tracing::debug!(%error, "the kernel keeps its setting of huge pages");
+    }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

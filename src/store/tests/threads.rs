@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 
 use super::{Writer, get, store};
-use crate::store::Store;
+use crate::store::{Store, View};
 use crate::types::{Version, WallTime};
 
 const NOW: WallTime = WallTime(1);
@@ -75,8 +75,7 @@ fn a_shared_value_outlives_its_key_and_is_never_torn() {
         let value = vec![number as u8; 2_000];
         for round in 0..rounds {
             writer.put(b"long", &value).unwrap();
-            let shared =
-                store.get(store.hash(b"long"), b"long", NOW, |view| view.and_then(super::super::View::share));
+            let shared = store.get(store.hash(b"long"), b"long", NOW, |view| view.and_then(View::share));
             if round % 3 == 0 {
                 writer.remove(b"long");
             }
