@@ -2,7 +2,7 @@
 //!
 //! Invariant: a question is answered once, by the worker that was asked, after every worker has added its counters;
 //! the connection that asked waits meanwhile and nothing of it is reordered. A worker whose mailbox is full is not
-//! asked; and should the word that an answer is ready be lost to a full mailbox, the asker finds it when it keeps house.
+//! asked. Should the word that an answer is ready be lost to a full mailbox, the asker finds it when it keeps house.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -164,6 +164,7 @@ pub fn parse(
     parsed
 }
 
+#[inline]
 fn parse_array(
     input: &[u8],
     request_bytes_max: usize,
@@ -227,7 +228,7 @@ enum Line {
 /// Digits of a length at most: 10^18 fits 64 bits.
 const DIGITS_MAX: usize = 18;
 
-#[inline]
+#[inline(always)]
 fn number_line(input: &[u8]) -> Line {
     let digit = |byte: u8| i64::from(byte.wrapping_sub(b'0'));
     // Nearly all lengths and counts have one digit or two.

@@ -148,70 +148,51 @@ pub(crate) static COMMANDS: &[Command] = &[
 
 const _: () = assert!(COMMANDS.len() < NOWHERE as usize);
 
-/// The longest name, and what a name is packed into to be compared at once.
-const NAME_BYTES_MAX: usize = 16;
+/// Names up to this long are packed into one number and looked up; the others are few and searched.
+const PACKED_BYTES_MAX: usize = 8;
 const INDEX_SLOTS: usize = 256;
 const NOWHERE: u8 = u8::MAX;
 
 /// Slots of an open-addressed index over the packed names, built by the compiler.
-static INDEX: [(u128, u8); INDEX_SLOTS] = index();
+static INDEX: [(u64, u8); INDEX_SLOTS] = index();
 
-const fn index() -> [(u128, u8); INDEX_SLOTS] {
+const fn index() -> [(u64, u8); INDEX_SLOTS] {
     let mut slots = [(0, NOWHERE); INDEX_SLOTS];
     let mut number = 0;
     while number < COMMANDS.len() {
         let name = COMMANDS[number].name.as_bytes();
-        assert!(name.len() <= NAME_BYTES_MAX);
-        let mut packed: u128 = 0;
-        let mut at = 0;
-        while at < name.len() {
-            packed |= (name[at] as u128) << (8 * at);
-            at += 1;
+        if name.len() <= PACKED_BYTES_MAX {
+            let mut packed: u64 = 0;
+            let mut at = 0;
+            while at < name.len() {
+                packed |= (name[at] as u64) << (8 * at);
+                at += 1;
+            }
+            let mut slot = slot_of(packed);
+            while slots[slot].1 != NOWHERE {
+                slot = (slot + 1) % INDEX_SLOTS;
+            }
+            slots[slot] = (packed, number as u8);
         }
-        let mut slot = slot_of(packed);
-        while slots[slot].1 != NOWHERE {
-            slot = (slot + 1) % INDEX_SLOTS;
-        }
-        slots[slot] = (packed, number as u8);
         number += 1;
     }
     slots
 }
 
 #[inline]
-const fn slot_of(packed: u128) -> usize {
-    let folded = (packed as u64) ^ (packed >> 64) as u64;
-    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize
-}
-
-/// The bytes of a name of 1 to 16 bytes in one number, by loads that overlap instead of a loop.
-#[inline]
-fn pack(name: &[u8]) -> u128 {
-    let last = name.len() - 1;
-    if let (Some(front), Some(back)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        let back = u128::from(u64::from_le_bytes(*back)) << (8 * (name.len() - 8));
-        return u128::from(u64::from_le_bytes(*front)) | back;
-    }
-    if let (Some(front), Some(back)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        let back = u64::from(u32::from_le_bytes(*back)) << (8 * (name.len() - 4));
-        return u128::from(u64::from(u32::from_le_bytes(*front)) | back);
-    }
-    let (front, middle, back) = (name[0], name[last.div_ceil(2)], name[last]);
-    u128::from(front) | u128::from(middle) << (8 * last.div_ceil(2)) | u128::from(back) << (8 * last)
+const fn slot_of(packed: u64) -> usize {
+    (packed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize
 }
 
 /// Bit 5 of every byte: what tells a small letter from a capital one.
-const SMALL: u128 = 0x2020_2020_2020_2020_2020_2020_2020_2020;
+const SMALL: u64 = 0x2020_2020_2020_2020;
 
 /// The command of this name, in whatever case.
 #[inline]
 pub(crate) fn find(name: &[u8]) -> Option<CommandId> {
-    if name.len() > NAME_BYTES_MAX || name.is_empty() {
-        return None;
-    }
+    let Some(packed) = pack(name) else { return search(name) };
     // Names are letters only, and no other byte becomes a small letter this way but its capital.
-    let mask = u128::MAX >> (8 * (NAME_BYTES_MAX - name.len()));
-    let packed = pack(name) | (SMALL & mask);
+    let packed = packed | (SMALL >> (8 * (PACKED_BYTES_MAX - name.len())));
     let mut slot = slot_of(packed);
     loop {
         let (present, number) = INDEX[slot];
@@ -220,6 +201,31 @@ pub(crate) fn find(name: &[u8]) -> Option<CommandId> {
         }
         slot = (slot + 1) % INDEX_SLOTS;
     }
+}
+
+/// The bytes of a name of 1 to 8 bytes in one number, by loads that overlap instead of a loop.
+#[inline]
+fn pack(name: &[u8]) -> Option<u64> {
+    match *name {
+        [one] => Some(u64::from(one)),
+        [first, .., last] if name.len() < 4 => {
+            let middle = u64::from(name[1]) << 8;
+            Some(u64::from(first) | middle | u64::from(last) << (8 * (name.len() - 1)))
+        }
+        _ if name.len() > PACKED_BYTES_MAX => None,
+        _ => {
+            let (front, back) = (name.first_chunk::<4>()?, name.last_chunk::<4>()?);
+            let back = u64::from(u32::from_le_bytes(*back)) << (8 * (name.len() - 4));
+            Some(u64::from(u32::from_le_bytes(*front)) | back)
+        }
+    }
+}
+
+/// The command of a name that is not packed: too long, or empty.
+#[cold]
+fn search(name: &[u8]) -> Option<CommandId> {
+    let number = COMMANDS.iter().position(|command| command.name.as_bytes().eq_ignore_ascii_case(name))?;
+    Some(CommandId(number as u8))
 }
 
 /// The entry of a command.
