@@ -23,7 +23,7 @@ use crate::types::WORKERS_MAX;
 #[command(name = "annulus", version, about, long_about)]
 pub struct Arguments {
     /// Address to listen on; port 0 lets the system choose. Loopback only, unless --insecure is given.
-    #[arg(long, value_name = "HOST:PORT", default_value_t = LISTEN_DEFAULT)]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN_DEFAULT)]
     listen: SocketAddr,
 
     /// Event loops [default: one for each core].

@@ -115,7 +115,7 @@ pub struct Limits {
     pub output_bytes_high: usize,
     /// Output waiting beyond which a reply of many values is refused.
     pub output_bytes_max: usize,
-    /// Bytes that one worker's connections may have buffered in all, both ways.
+    /// Bytes that connections may have buffered in all, both ways; each worker's hold its share.
     pub buffered_bytes_max: usize,
     /// How long a connection may stay silent; `None`: for ever.
     pub idle_timeout: Option<Duration>,
@@ -190,8 +190,22 @@ pub mod turn {
     pub const EVENTS: usize = 256;
     /// How often deadlines are looked at and expired cells swept.
     pub const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(100);
-    /// Slots that one round of sweeping looks at, about: some 100 microseconds.
-    pub const SWEEP_SLOTS: usize = 16 << 10;
+    /// Requests taken in before they are executed, of however many connections.
+    pub const REQUESTS_MAX: usize = 4096;
+    /// Bytes of keys in a page of a scan, about.
+    pub const PAGE_KEY_BYTES: usize = 1 << 20;
+    /// Keys that a page of a scan visits at most, whatever is asked for.
+    pub const PAGE_KEYS_MAX: usize = 100_000;
+    /// Scans in one native batch: each may walk a whole shard, and a batch is run in one turn.
+    pub const SCANS_PER_BATCH_MAX: usize = 16;
+    /// Slots that one step of sweeping looks at, about: tens of microseconds.
+    pub const SWEEP_SLOTS: usize = 8 << 10;
+    /// If more than one in so many of the slots looked at had expired, sweeping goes on.
+    pub const SWEEP_YIELD_MIN: u64 = 16;
+    /// How long sweeping goes on at once, and then pauses if there is more.
+    pub const SWEEP_TIME_MAX: Duration = Duration::from_millis(1);
+    /// The pause. A worker spends a tenth of its time on sweeping at most.
+    pub const SWEEP_PAUSE: Duration = Duration::from_millis(10);
     /// How long a stopping worker waits for its clients to take what was answered.
     pub const STOP_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long a client that was told of the end of its connection must be silent until it is closed.

@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) recorder: Recorder,
     /// The time of this turn.
     pub(crate) now: Timestamp,
+    /// The request that was run last took so long that those behind it on its connection wait for another turn.
+    pub(crate) ends_turn: bool,
     /// Whose request is being run.
     pub(crate) peer: Option<SocketAddr>,
 }

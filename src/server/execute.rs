@@ -161,9 +161,10 @@ impl Ran<'_> {
             if let Some(ahead) = requests.get(index + CELLS_AHEAD) {
                 prefetch_cell(engine, ahead);
             }
-            if let Some(question) = self.run_one(engine, connection, output, request) {
+            let question = self.run_one(engine, connection, output, request);
+            if question.is_some() || mem::take(&mut engine.ends_turn) {
                 let next = (index + 1 < self.requests.end).then(|| requests[index + 1].start);
-                return (next, Some(question));
+                return (next, question);
             }
         }
         (None, None)

@@ -22,13 +22,25 @@ impl Worker {
         if self.engine.now < self.housekeeping_at {
             return;
         }
-        self.housekeeping_at = self.engine.now.after(turn::HOUSEKEEPING_INTERVAL);
-        let now = self.engine.clock.wall();
-        let swept = self.engine.shared.store.sweep(&mut self.sweeper, now, turn::SWEEP_SLOTS);
-        self.engine.recorder.totals.expired += swept;
+        let fruitful = self.sweep();
+        let pause = if fruitful { turn::SWEEP_PAUSE } else { turn::HOUSEKEEPING_INTERVAL };
+        self.housekeeping_at = self.engine.now.after(pause);
         self.accepting |= self.listener.is_some() && std::mem::take(&mut self.accept_again);
         self.meet_deadlines();
-        self.answer_collected();
+    }
+
+    /// Removes expired cells; true if so many had expired that it should go on soon.
+    fn sweep(&mut self) -> bool {
+        let now = self.engine.clock.wall();
+        let deadline = self.engine.now.after(turn::SWEEP_TIME_MAX);
+        loop {
+            let swept = self.engine.shared.store.sweep(&mut self.sweeper, now, turn::SWEEP_SLOTS);
+            self.engine.recorder.totals.expired += swept;
+            let fruitful = swept * turn::SWEEP_YIELD_MIN > turn::SWEEP_SLOTS as u64;
+            if !fruitful || self.time.now() >= deadline {
+                return fruitful;
+            }
+        }
     }
 
     /// Looks at some of the connections, and closes those that are late.

@@ -32,6 +32,12 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    /// Whether nothing waits.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     fn wake(&self) -> io::Result<()> {
         self.waker.wake()
     }

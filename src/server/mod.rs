@@ -35,7 +35,7 @@ use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
 
-use crate::config::{Config, turn};
+use crate::config::{Config, Limits, turn};
 use crate::metrics::Recorder;
 use crate::store::{HybridClock, Store};
 use crate::types::{Timestamp, WriterId};
@@ -88,7 +88,11 @@ impl Node {
         let mailboxes = polls.iter().map(mailbox).collect::<io::Result<Box<[_]>>>()?;
         let shared = Arc::new(Shared {
             store: Store::new(&config.store),
-            limits: config.limits.clone(),
+            limits: Limits {
+                // Told for the node, held by each worker for its share.
+                buffered_bytes_max: config.limits.buffered_bytes_max / count,
+                ..config.limits.clone()
+            },
             memory_bytes_max: config.store.memory_bytes_max,
             address,
             mailboxes,
@@ -105,6 +109,7 @@ impl Node {
                 clock: HybridClock::new(writer),
                 recorder: Recorder::new(OPERATIONS),
                 now: Timestamp::default(),
+                ends_turn: false,
                 peer: None,
             };
             let worker = Worker::new(index, poll, listener, engine, time);

@@ -3,6 +3,7 @@
 //! Invariant: a frame gets exactly one response with its id; a request that is refused changed nothing. What a node
 //! that is alone applies is at once at every level, so the level byte is checked and met, whatever it says.
 
+use crate::config::turn;
 use crate::message::{
     Batch, Condition, Counter, Envelope, ExpiryChange, OperationStats, Outcome, Refusal, Reply, Request,
     RequestId, Stats,
@@ -11,8 +12,8 @@ use crate::metrics::{ErrorKind, Recorder};
 use crate::operation::{self, Effect, Rejection};
 use crate::protocol::client::decode_request;
 use crate::protocol::client::{
-    BatchWriter, PageWriter, VALUE_HEAD_BYTES_MAX, encode_absent, encode_protocol_error, encode_refused,
-    encode_response, encode_value, encode_value_head, encode_written,
+    BatchWriter, PageWriter, encode_absent, encode_protocol_error, encode_refused, encode_response,
+    encode_value, encode_value_head, encode_written,
 };
 use crate::protocol::frame::{Split, split_frame};
 use crate::protocol::preamble::{
@@ -24,7 +25,7 @@ use crate::server::engine::{Engine, operation_name};
 use crate::server::output::Output;
 use crate::server::session::Session;
 use crate::store::{Store, Updated, View};
-use crate::types::{KeyHash, Version};
+use crate::types::{KeyHash, Stamp, Version};
 
 /// The operations, as reports name them.
 pub(crate) const OPERATIONS: [&str; 13] = [
@@ -63,12 +64,6 @@ const fn operation_of(request: &Request<'_>) -> u16 {
     };
     COMMANDS.len() as u16 + number
 }
-
-/// Keys that a SCAN visits at most, whatever it asks for.
-const SCAN_COUNT_MAX: usize = 100_000;
-
-/// Bytes of keys in a page, about; beyond it the page asks for fewer keys.
-const PAGE_KEY_BYTES_MAX: usize = 4 << 20;
 
 /// Cells of a batch that are in flight at once.
 const PREFETCHED_KEYS: usize = 32;
@@ -165,6 +160,7 @@ fn run_batch(whole: &mut Run<'_>, id: RequestId, batch: Batch<'_>) {
     let mut writer = BatchWriter::begin(id, batch.count(), whole.out.bytes());
     let limits = *whole.limits;
     let mut requests = batch.requests(limits);
+    let mut scans = 0;
     loop {
         let ahead = requests.clone().take(PREFETCHED_KEYS);
         let keys =
@@ -175,7 +171,13 @@ fn run_batch(whole: &mut Run<'_>, id: RequestId, batch: Batch<'_>) {
         let mut empty = true;
         for request in requests.by_ref().take(PREFETCHED_KEYS) {
             empty = false;
+            scans += usize::from(matches!(request, Ok(Envelope { request: Request::Scan { .. }, .. })));
             match request {
+                Ok(Envelope { id, request: request @ Request::Scan { .. }, .. })
+                    if scans > turn::SCANS_PER_BATCH_MAX =>
+                {
+                    whole.refuse(id, operation_of(&request), Refusal::AnswerTooLarge);
+                }
                 Ok(envelope) => run_in_batch(whole, &envelope, &mut writer),
                 Err(error) => refuse_frame(whole.engine, whole.out, &error),
             }
@@ -188,26 +190,19 @@ fn run_batch(whole: &mut Run<'_>, id: RequestId, batch: Batch<'_>) {
 }
 
 fn run_in_batch(whole: &mut Run<'_>, envelope: &Envelope<'_>, writer: &mut BatchWriter) {
-    if let Request::Get { key } | Request::GetRange { key, .. } = envelope.request {
-        // A value that the frame has no room for is refused by itself; reads change nothing.
-        let store = &whole.engine.shared.store;
-        let now = whole.engine.clock.wall();
-        let bytes = store.get(store.hash(key), key, now, |view| view.map_or(0, |view| view.value().len()));
-        let room = whole.limits.frame_bytes_max as usize;
-        if writer.frame_bytes(whole.out.bytes()) + VALUE_HEAD_BYTES_MAX + bytes > room {
-            return whole.refuse(envelope.id, operation_of(&envelope.request), Refusal::AnswerTooLarge);
-        }
-    }
     let (before, mark) = (whole.out.shared_bytes(), whole.out.mark());
     let question = run(whole, envelope, None);
     assert!(question.is_none(), "the decoder lets no Stats and no batch into a batch");
+    let shared_bytes = whole.out.shared_bytes() - before;
+    let reads =
+        matches!(envelope.request, Request::Get { .. } | Request::GetRange { .. } | Request::Scan { .. });
     let room = whole.limits.frame_bytes_max as usize;
-    if matches!(envelope.request, Request::Scan { .. }) && writer.frame_bytes(whole.out.bytes()) > room {
-        // How long a page is shows when it is there.
+    if reads && writer.frame_bytes(whole.out.bytes()) + shared_bytes > room {
+        // An answer that the frame has no room for is taken back and refused by itself; reads change nothing.
         whole.out.rewind(mark);
-        whole.refuse(envelope.id, operation_of(&envelope.request), Refusal::AnswerTooLarge);
+        return whole.refuse(envelope.id, operation_of(&envelope.request), Refusal::AnswerTooLarge);
     }
-    writer.add_elsewhere(whole.out.shared_bytes() - before);
+    writer.add_elsewhere(shared_bytes);
 }
 
 impl Run<'_> {
@@ -304,9 +299,9 @@ impl Run<'_> {
         Ok(Updated { answer: answer?, version })
     }
 
-    /// The version of a write; one that expired at once left no cell, but took place.
+    /// The version of a write; one that changed nothing of a key that is not there gets one of its own.
     fn written(&mut self, version: Option<Version>) -> Version {
-        version.unwrap_or_else(|| self.engine.clock.issue_above(Version::default()))
+        version.unwrap_or_else(|| self.engine.clock.issue_above(Stamp::default()))
     }
 
     #[inline]
@@ -380,19 +375,12 @@ impl Run<'_> {
         let mut writer = PageWriter::begin(id, self.out.bytes());
         let out = &mut *self.out;
         let (store, now) = (&self.engine.shared.store, self.engine.clock.wall());
-        let mut next = cursor;
-        let mut left = count.clamp(1, SCAN_COUNT_MAX);
-        // A few keys at a time, so that a page of very long ones ends early.
-        loop {
-            let page = store.scan(next, left.min(64), now, |view| writer.push(view.key(), out.bytes()));
-            left = left.saturating_sub(page.visited);
-            next = page.next;
-            let full = writer.frame_bytes(out.bytes()) > PAGE_KEY_BYTES_MAX;
-            if next == 0 || left == 0 || page.visited == 0 || full {
-                break;
-            }
-        }
-        writer.finish(next, out.bytes());
+        let page = store.scan(cursor, count.clamp(1, turn::PAGE_KEYS_MAX), now, |view| {
+            writer.push(view.key(), out.bytes());
+            writer.frame_bytes(out.bytes()) <= turn::PAGE_KEY_BYTES
+        });
+        writer.finish(page.next, out.bytes());
+        self.engine.ends_turn = true;
         Ok(())
     }
 }

@@ -17,6 +17,9 @@ const KEPT_BYTES_MAX: usize = 256 << 10;
 /// Written bytes are not worth moving the rest for before they are this many.
 const COMPACTED_BYTES_MIN: usize = 64 << 10;
 
+/// Long values for which room is kept.
+const KEPT_SHARED_MAX: usize = 64;
+
 /// A long value and the place among the bytes where it stands.
 struct Shared {
     before: usize,
@@ -76,7 +79,7 @@ impl Output {
 
     /// Memory that it holds: its own, and that of the values it keeps alive.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.bytes.capacity() + self.shared_bytes
+        self.bytes.capacity() + self.shared.capacity() * size_of::<Shared>() + self.shared_bytes
     }
 
     /// Writes what the socket takes; returns the bytes that it took. A full socket is no error.
@@ -171,6 +174,7 @@ impl Output {
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             self.bytes = Vec::new();
         }
+        self.shared.shrink_to(KEPT_SHARED_MAX);
     }
 }
 

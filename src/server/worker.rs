@@ -11,21 +11,20 @@
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crossbeam::queue::ArrayQueue;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::config::turn;
-use crate::metrics::Recorder;
 use crate::server::batch::{Batch, Source};
 use crate::server::clock::Clock;
-use crate::server::commands::Question;
 use crate::server::connection::{Connection, Received};
 use crate::server::engine::Engine;
+use crate::server::gathering::{Collection, Questions};
 use crate::server::output::Output;
 use crate::store::Sweeper;
 use crate::types::Timestamp;
@@ -45,16 +44,6 @@ pub(crate) enum Message {
     Collected,
     /// Look whether the node is stopping.
     Stop,
-}
-
-/// A question on its way through all workers.
-pub(crate) struct Collection {
-    pub(super) question: Question,
-    pub(super) asker: usize,
-    pub(super) connection: usize,
-    pub(super) session: u64,
-    pub(super) parts: ArrayQueue<Recorder>,
-    pub(super) missing: AtomicUsize,
 }
 
 /// One event loop and its connections.
@@ -84,8 +73,7 @@ pub(crate) struct Worker {
     pub(super) spare_outputs: Vec<Box<Output>>,
     /// Bytes that all connections are charged for.
     pub(super) buffered_bytes: usize,
-    /// Questions that were asked and not answered.
-    pub(super) asked: Vec<Arc<Collection>>,
+    pub(super) questions: Questions,
     pub(super) sweeper: Sweeper,
     pub(super) housekeeping_at: Timestamp,
     /// The slot at which looking at deadlines goes on.
@@ -113,7 +101,7 @@ impl Worker {
             spare_inputs: Vec::new(),
             spare_outputs: Vec::new(),
             buffered_bytes: 0,
-            asked: Vec::new(),
+            questions: Questions::default(),
             sweeper: Sweeper::new(index, workers),
             housekeeping_at: Timestamp::default(),
             deadline_slot: 0,
@@ -132,8 +120,7 @@ impl Worker {
             self.poll.registry().register(listener, LISTENER, Interest::READABLE)?;
         }
         loop {
-            let timeout =
-                if self.queued.is_empty() { turn::HOUSEKEEPING_INTERVAL } else { std::time::Duration::ZERO };
+            let timeout = self.idle_for();
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => result?,
@@ -147,6 +134,7 @@ impl Worker {
             self.receive_messages();
             self.accept();
             self.keep_house();
+            self.attend_questions();
             if self.engine.shared.stopping.load(Ordering::Relaxed) {
                 self.begin_stop();
             }
@@ -154,6 +142,16 @@ impl Worker {
                 return Ok(());
             }
         }
+    }
+
+    /// How long there is nothing to do unless an event comes.
+    #[inline]
+    fn idle_for(&self) -> Duration {
+        let mailbox = &self.engine.shared.mailboxes[self.index];
+        if !self.queued.is_empty() || self.accepting || !mailbox.is_empty() {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.housekeeping_at.nanos_since(self.engine.now))
     }
 
     #[inline]
@@ -187,7 +185,8 @@ impl Worker {
     pub(super) fn serve_active(&mut self) {
         let active = mem::take(&mut self.active);
         for &slot in &active {
-            if self.input.len() - self.input_used < turn::READ_BYTES {
+            let full = self.input.len() - self.input_used < turn::READ_BYTES;
+            if full || self.batch.requests.len() >= turn::REQUESTS_MAX {
                 self.execute();
             }
             self.gather(slot);

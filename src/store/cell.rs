@@ -92,19 +92,25 @@ impl Shape {
     }
 }
 
+/// Where mimalloc's classes change their steps, and the steps below and above.
+const SMALL_BYTES_MAX: usize = 64;
+const SMALL_STEP_BYTES: usize = 16;
+const MEDIUM_BYTES_MAX: usize = 128 << 10;
+const LARGE_STEP_BYTES: usize = 64 << 10;
+
 /// The bytes that an allocator with four size classes a doubling takes for a request of `bytes`.
 ///
 /// Asking for the whole class at once lets a value change its length within it without a new allocation.
 #[inline]
 const fn size_class_bytes(bytes: usize) -> usize {
-    let step = if bytes <= 64 {
-        8
-    } else if bytes <= 4096 {
+    let step = if bytes <= SMALL_BYTES_MAX {
+        SMALL_STEP_BYTES
+    } else if bytes <= MEDIUM_BYTES_MAX {
         bytes.next_power_of_two() / 8
     } else {
-        1024
+        LARGE_STEP_BYTES
     };
-    bytes.next_multiple_of(if step < 8 { 8 } else { step })
+    bytes.next_multiple_of(step)
 }
 
 /// Bytes that a cell of these lengths will be charged for.
@@ -292,11 +298,13 @@ impl Cell {
     /// A handle that keeps a long value alive after the lock is gone; `None` for one short enough to copy.
     #[inline]
     pub(super) fn share(&self) -> Option<SharedCell> {
-        if self.header().flags & WIDE == 0 {
+        let shape = self.shape();
+        if !shape.wide || shape.value_bytes <= INLINE_VALUE_BYTES_MAX {
             return None;
         }
-        // A reader per response in flight: 2^32 of them would need terabytes of buffers first.
-        self.wide().references.fetch_add(1, Ordering::Relaxed);
+        let before = self.wide().references.fetch_add(1, Ordering::Relaxed);
+        // One for each answer in flight, of over 1 KiB each: buffers have bounds far below.
+        assert!(before < u32::MAX / 2, "two billion references to one value");
         Some(SharedCell(Self { tagged: self.tagged }))
     }
 }
@@ -361,8 +369,7 @@ mod tests {
                     assert_eq!(cell.expires(), expires_at.is_some());
                     assert_eq!(cell.version(), version(5));
                     assert!(cell.allocated_bytes() >= HEADER_BYTES + key_bytes + value_bytes);
-                    let long = key_bytes > 255 || value_bytes > 1024;
-                    assert_eq!(cell.share().is_some(), long);
+                    assert_eq!(cell.share().is_some(), value_bytes > 1024);
                 }
             }
         }
@@ -399,7 +406,8 @@ mod tests {
 
     #[test]
     fn size_classes_are_four_to_a_doubling() {
-        let classes = [(1, 8), (64, 64), (65, 80), (96, 96), (97, 112), (129, 160), (257, 320), (4097, 5120)];
+        let classes =
+            [(1, 16), (64, 64), (65, 80), (96, 96), (97, 112), (129, 160), (257, 320), (8193, 10_240)];
         for (bytes, class) in classes {
             assert_eq!(size_class_bytes(bytes), class, "{bytes}");
         }

@@ -33,10 +33,10 @@ impl HybridClock {
         self.wall
     }
 
-    /// A new version, above all it issued before and above `seen`.
+    /// A new version, above all it issued before and above every version of the stamp `seen`.
     #[inline]
-    pub fn issue_above(&mut self, seen: Version) -> Version {
-        let after = self.last.max(seen.stamp).0 + 1;
+    pub fn issue_above(&mut self, seen: Stamp) -> Version {
+        let after = self.last.max(seen).0 + 1;
         self.last = Stamp(after).max(Stamp::at(self.wall));
         Version { stamp: self.last, writer: self.writer }
     }
@@ -50,23 +50,23 @@ mod tests {
     fn versions_only_rise() {
         let mut clock = HybridClock::new(WriterId(3));
         clock.observe(WallTime(1_000));
-        let first = clock.issue_above(Version::default());
+        let first = clock.issue_above(Stamp::default());
         assert_eq!(first.stamp.wall(), WallTime(1_000));
         clock.observe(WallTime(10));
-        let second = clock.issue_above(Version::default());
+        let second = clock.issue_above(Stamp::default());
         assert!(second > first, "a wall clock that steps back does not");
         let foreign = Version { stamp: Stamp::at(WallTime(5_000)), writer: WriterId(9) };
-        assert!(clock.issue_above(foreign) > foreign);
-        assert!(clock.issue_above(Version::default()) > foreign, "what was seen is remembered");
+        assert!(clock.issue_above(foreign.stamp) > foreign);
+        assert!(clock.issue_above(Stamp::default()) > foreign, "what was seen is remembered");
     }
 
     #[test]
     fn more_than_65536_in_a_millisecond_borrow_from_the_next() {
         let mut clock = HybridClock::new(WriterId(0));
         clock.observe(WallTime(7));
-        let mut before = clock.issue_above(Version::default());
+        let mut before = clock.issue_above(Stamp::default());
         for _ in 0..70_000 {
-            let after = clock.issue_above(Version::default());
+            let after = clock.issue_above(Stamp::default());
             assert!(after > before);
             before = after;
         }

@@ -24,7 +24,7 @@ pub use sweep::{Garbage, Sweeper};
 
 use crate::config::StoreConfig;
 use crate::operation::{Current, Effect, NewValue};
-use crate::types::{KeyHash, Version, WallTime};
+use crate::types::{KeyHash, Stamp, Version, WallTime};
 use cell::Cell;
 use memory::Memory;
 use table::{Entry, Table};
@@ -89,7 +89,7 @@ impl<'a> View<'a> {
 pub struct Updated<R> {
     /// What the decision answered.
     pub answer: R,
-    /// The version of the key now: new if something was stored, the old one if it was kept, none if it is gone.
+    /// The version of the change, or of what was kept; none if the key was not there and still is not.
     pub version: Option<Version>,
 }
 
@@ -159,12 +159,12 @@ impl Store {
         let version = match effect {
             Effect::Keep => live(entry.cell(), clock.wall()).map(View::version),
             Effect::Remove => {
-                self.remove(entry);
-                None
+                let version = clock.issue_above(entry.last_stamp());
+                self.remove(entry, version.stamp);
+                Some(version)
             }
             Effect::Store { value, expires_at } => {
-                let seen = entry.cell().map_or(Version::default(), Cell::version);
-                let version = clock.issue_above(seen);
+                let version = clock.issue_above(entry.last_stamp());
                 self.store(entry, key, version, expires_at, value)?;
                 Some(version)
             }
@@ -190,8 +190,8 @@ impl Store {
         self.len() == 0
     }
 
-    fn remove(&self, entry: Entry<'_>) {
-        let (cell, table_bytes) = entry.remove();
+    fn remove(&self, entry: Entry<'_>, stamp: Stamp) {
+        let (cell, table_bytes) = entry.remove(stamp);
         let cell_bytes = cell.as_ref().map_or(0, charged);
         self.memory.release(cell_bytes - table_bytes);
     }

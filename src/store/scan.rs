@@ -24,17 +24,32 @@ pub struct Page {
 }
 
 impl Store {
-    /// Visits about `count` cells (at least 1, if there are any in reach) from `cursor` on; 0 begins.
-    pub fn scan(&self, cursor: u64, count: usize, now: WallTime, mut visit: impl FnMut(View<'_>)) -> Page {
+    /// Visits about `count` cells (at least 1, if there are any in reach) from `cursor` on; 0 begins. `visit` says
+    /// whether it wants more.
+    pub fn scan(
+        &self,
+        cursor: u64,
+        count: usize,
+        now: WallTime,
+        mut visit: impl FnMut(View<'_>) -> bool,
+    ) -> Page {
         let mut page = Page { next: cursor.min(CURSOR_END), visited: 0 };
+        let mut enough = false;
+        let mut visit = |view: View<'_>| {
+            enough |= !visit(view);
+            !enough
+        };
         for _ in 0..SHARDS_PER_PAGE {
             page.next = self.skip_vacant(page.next);
             if page.next == CURSOR_END || page.visited >= count.max(1) {
                 break;
             }
             let wanted = count.max(1) - page.visited;
-            let (next, visited) = self.scan_shard(page.next, wanted, now, &mut visit);
+            let (next, visited, more) = self.scan_shard(page.next, wanted, now, &mut visit);
             page = Page { next, visited: page.visited + visited };
+            if !more {
+                break;
+            }
         }
         if page.next == CURSOR_END { Page { next: 0, ..page } } else { page }
     }
@@ -60,16 +75,17 @@ impl Store {
         self.table.first_token(shard + 1).0 >> CURSOR_SHIFT
     }
 
-    /// Visits the `wanted` cells of the cursor's shard that come next, and those that share the last one's place.
+    /// Visits the `wanted` cells of the cursor's shard that come next, fewer if `visit` has enough, and those that
+    /// share the last one's place. Returns where to go on, how many it visited, and whether more are wanted.
     fn scan_shard(
         &self,
         cursor: u64,
         wanted: usize,
         now: WallTime,
-        visit: &mut impl FnMut(View<'_>),
-    ) -> (u64, usize) {
+        visit: &mut impl FnMut(View<'_>) -> bool,
+    ) -> (u64, usize, bool) {
         let shard = self.shard_at(cursor);
-        let mut visited = 0;
+        let (mut visited, mut more) = (0, true);
         let mut next = self.shard_end(shard);
         self.table.for_each(shard, |cells| {
             let mut places: Vec<_> = cells
@@ -82,11 +98,19 @@ impl Store {
                 places.retain(|&(place, _)| place <= last);
                 next = last + 1;
             }
-            for (_, cell) in &places {
-                visit(View(cell));
+            places.sort_unstable_by_key(|&(place, _)| place);
+            let mut last = u64::MAX;
+            for (place, cell) in places {
+                if place > last {
+                    next = last + 1;
+                    break;
+                }
+                visited += 1;
+                if !visit(View(cell)) {
+                    (last, more) = (place, false);
+                }
             }
-            visited = places.len();
         });
-        (next, visited)
+        (next, visited, more)
     }
 }

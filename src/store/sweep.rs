@@ -1,6 +1,6 @@
 //! Taking out what is no longer wanted, in bounded steps: expired cells, and whole contents.
 //!
-//! Invariant: a step looks at a bounded number of slots, one shard's lock at a time; a sweeper comes back to every
+//! Invariant: a step looks at about the slots it is told, one shard at a time and each whole, under that shard's lock; a sweeper comes back to every
 //! shard of its share. Nothing here is needed for correctness: an expired cell is never shown anyway.
 
 use std::sync::Arc;
@@ -30,6 +30,14 @@ impl Sweeper {
 pub struct Garbage {
     taken: Vec<Taken>,
     memory: Arc<Memory>,
+}
+
+impl Garbage {
+    /// Cells in it.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        self.taken.iter().map(Taken::cells).sum()
+    }
 }
 
 impl Drop for Garbage {

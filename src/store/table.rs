@@ -13,7 +13,7 @@ use dashmap::{DashMap, RwLock, RwLockWriteGuard, SharedValue};
 use hashbrown::raw::{Bucket, RawTable};
 
 use crate::store::cell::Cell;
-use crate::types::{KeyHash, TAG_BITS, Token};
+use crate::types::{KeyHash, Stamp, TAG_BITS, Token};
 
 type Element = (Cell, SharedValue<()>);
 type Shard = RawTable<Element>;
@@ -84,6 +84,8 @@ pub(super) struct Table {
     hints: Box<[Hint]>,
     /// Cells of each shard that may expire, so that a sweep skips the others.
     expiring: Box<[AtomicU32]>,
+    /// The highest stamp of what was removed from each shard: a key that returns gets a higher one.
+    floors: Box<[AtomicU64]>,
     seed: u64,
     shard_shift: u32,
 }
@@ -97,6 +99,7 @@ impl Table {
             map: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, shards),
             hints: (0..shards).map(|_| Hint::default()).collect(),
             expiring: (0..shards).map(|_| AtomicU32::new(0)).collect(),
+            floors: (0..shards).map(|_| AtomicU64::new(0)).collect(),
             seed,
             shard_shift: u64::BITS - shards.trailing_zeros(),
         }
@@ -198,6 +201,7 @@ impl Table {
                 let cell = &bucket.as_ref().0;
                 if cell.expires() && gone(cell) {
                     swept.cells += 1;
+                    self.raise_floor(index, cell.version().stamp);
                     swept.bytes -= signed(cell.allocated_bytes());
                     shard.erase(bucket);
                 }
@@ -212,6 +216,11 @@ impl Table {
     pub(super) fn take(&self, index: usize) -> Taken {
         let mut shard = self.lock(index).write();
         let table_bytes = table_bytes(&shard);
+        // SAFETY: the table is unchanged while it is iterated, under the exclusive lock.
+        let stamps = unsafe { shard.iter().map(|bucket| bucket.as_ref().0.version().stamp) };
+        if let Some(highest) = stamps.max() {
+            self.raise_floor(index, highest);
+        }
         let cells = mem::replace(&mut *shard, RawTable::new());
         self.hints[index].publish(&shard);
         self.expiring[index].store(0, Ordering::Relaxed);
@@ -220,6 +229,11 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.map.shards().iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// Remembers the stamp of something removed. Called under the shard's exclusive lock, which orders it.
+    fn raise_floor(&self, index: usize, stamp: Stamp) {
+        self.floors[index].fetch_max(stamp.0, Ordering::Relaxed);
     }
 
     fn shrink_if_sparse(&self, index: usize, shard: &mut Shard) -> i64 {
@@ -248,6 +262,10 @@ pub(super) struct Taken {
 }
 
 impl Taken {
+    pub(super) fn cells(&self) -> usize {
+        self.cells.len()
+    }
+
     /// Bytes that go free when it is dropped.
     pub(super) fn bytes(&self) -> i64 {
         // SAFETY: the table is owned and unchanged while it is iterated.
@@ -315,9 +333,19 @@ impl Entry<'_> {
         (None, growth)
     }
 
-    /// Removes the cell, if there is one, and returns it with the change in the table's bytes.
+    /// The highest stamp that the key may have had: its cell's, or that of whatever was removed from its shard.
     #[inline]
-    pub(super) fn remove(mut self) -> (Option<Cell>, i64) {
+    pub(super) fn last_stamp(&self) -> Stamp {
+        match self.cell() {
+            Some(cell) => cell.version().stamp,
+            None => Stamp(self.table.floors[self.index].load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Removes the cell, if there is one, at `stamp`, and returns it with the change in the table's bytes.
+    #[inline]
+    pub(super) fn remove(mut self, stamp: Stamp) -> (Option<Cell>, i64) {
+        self.table.raise_floor(self.index, stamp);
         let Some(bucket) = self.bucket.take() else { return (None, 0) };
         // SAFETY: the bucket was found under the lock still held.
         let ((cell, _), _) = unsafe { self.shard.remove(bucket) };

@@ -217,15 +217,13 @@ fn settings(engine: &Engine) -> Vec<(&'static str, String)> {
 pub(super) fn command(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let out = context.out.bytes();
     let Some(subcommand) = arguments.get(1) else {
-        reply::array_head(out, COMMANDS.len());
-        for entry in COMMANDS {
-            describe(out, context.session.resp, entry);
-        }
+        describe_all(out, context.session.resp);
         return Ok(());
     };
     match subcommand.to_ascii_uppercase().as_slice() {
         b"COUNT" if arguments.len() == 2 => reply::integer(out, COMMANDS.len() as i64),
         b"COUNT" => return Err(CommandError::subcommand_arity("command", subcommand)),
+        b"INFO" if arguments.len() == 2 => describe_all(out, context.session.resp),
         b"INFO" => {
             reply::array_head(out, arguments.len() - 2);
             for name in arguments.iter_from(2, 1) {
@@ -238,6 +236,13 @@ pub(super) fn command(context: &mut Context<'_>, arguments: &Arguments<'_>) -> R
         _ => return Err(CommandError::subcommand("COMMAND", subcommand)),
     }
     Ok(())
+}
+
+fn describe_all(out: &mut Vec<u8>, version: crate::protocol::resp::RespVersion) {
+    reply::array_head(out, COMMANDS.len());
+    for entry in COMMANDS {
+        describe(out, version, entry);
+    }
 }
 
 fn describe(out: &mut Vec<u8>, version: crate::protocol::resp::RespVersion, entry: &Command) {

@@ -1,5 +1,6 @@
 //! Commands on keys whatever they hold: DEL, EXPIRE, TTL, SCAN and their kin.
 
+use crate::config::turn;
 use crate::message::ExpiryChange;
 use crate::operation::{self, Effect};
 use crate::protocol::resp::reply;
@@ -9,12 +10,8 @@ use crate::server::commands::{CommandError, Context, glob};
 use crate::store::View;
 use crate::types::WallTime;
 
-/// Keys that one SCAN visits at most, whatever COUNT says.
-const SCAN_COUNT_MAX: i64 = 100_000;
-
-/// Keys that SCAN visits at once, and bytes of keys beyond which its page ends.
-const SCAN_STEP_KEYS: usize = 64;
-const SCAN_KEY_BYTES_MAX: usize = 4 << 20;
+/// Cells that are freed in the event loop: some 100 microseconds' worth.
+const FREED_AT_ONCE_MAX: usize = 4096;
 
 pub(super) fn del(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let engine = &mut *context.engine;
@@ -61,8 +58,8 @@ fn expire_after(
     arguments: &Arguments<'_>,
     unit_ms: i64,
 ) -> Result<(), CommandError> {
-    let amount = integer(&arguments[2])?;
     let rule = ExpiryRule::parse(arguments)?;
+    let amount = integer(&arguments[2])?;
     let now = context.engine.clock.wall();
     let at = match moment(now, amount, unit_ms) {
         Some(at) => at,
@@ -166,6 +163,7 @@ fn remaining(
 
 pub(super) fn dbsize(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let count = context.engine.shared.store.len();
+    context.engine.ends_turn = true;
     reply::integer(context.out.bytes(), count as i64);
     Ok(())
 }
@@ -176,6 +174,12 @@ pub(super) fn flush(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
         return Err(CommandError::Syntax);
     }
     let garbage = context.engine.shared.store.clear();
+    context.engine.ends_turn = true;
+    if garbage.cells() <= FREED_AT_ONCE_MAX {
+        drop(garbage);
+        reply::ok(context.out.bytes());
+        return Ok(());
+    }
     // Freeing millions of cells takes longer than any client should wait.
     let freeing = std::thread::Builder::new().name("free".into()).spawn(move || drop(garbage));
     if let Err(error) = freeing {
@@ -206,7 +210,7 @@ impl<'a> ScanOptions<'a> {
                     if count < 1 {
                         return Err(CommandError::Syntax);
                     }
-                    options.count = count.min(SCAN_COUNT_MAX) as usize;
+                    options.count = usize::try_from(count).unwrap_or(usize::MAX).min(turn::PAGE_KEYS_MAX);
                 }
                 b"TYPE" => options.strings = value.eq_ignore_ascii_case(b"string"),
                 _ => return Err(CommandError::Syntax),
@@ -227,24 +231,17 @@ pub(super) fn scan(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     let options = ScanOptions::parse(arguments)?;
     let engine = &*context.engine;
     let (mut keys, mut count) = (Vec::new(), 0);
-    let (mut next, mut left) = (cursor, options.count);
-    // A few keys at a time, so that a page of very long ones ends early.
-    loop {
-        let page = engine.shared.store.scan(next, left.min(SCAN_STEP_KEYS), engine.clock.wall(), |view| {
-            if options.wants(view.key()) {
-                reply::bulk(&mut keys, view.key());
-                count += 1;
-            }
-        });
-        next = page.next;
-        left = left.saturating_sub(page.visited);
-        if next == 0 || left == 0 || page.visited == 0 || keys.len() > SCAN_KEY_BYTES_MAX {
-            break;
+    let page = engine.shared.store.scan(cursor, options.count, engine.clock.wall(), |view| {
+        if options.wants(view.key()) {
+            reply::bulk(&mut keys, view.key());
+            count += 1;
         }
-    }
+        keys.len() <= turn::PAGE_KEY_BYTES
+    });
+    context.engine.ends_turn = true;
     let out = context.out.bytes();
     reply::array_head(out, 2);
-    reply::bulk(out, itoa::Buffer::new().format(next).as_bytes());
+    reply::bulk(out, itoa::Buffer::new().format(page.next).as_bytes());
     reply::array_head(out, count);
     out.extend_from_slice(&keys);
     Ok(())

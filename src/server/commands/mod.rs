@@ -285,8 +285,8 @@ pub(crate) enum CommandError {
     Cursor,
     #[error("ERR key is longer than the limit of {0} bytes")]
     KeyTooLarge(usize),
-    #[error("ERR string exceeds maximum allowed size of {0} bytes (--value-max)")]
-    ValueTooLarge(usize),
+    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
+    ValueTooLarge,
     #[error("ERR the reply is longer than the limit of {0} bytes: ask for less at once")]
     AnswerTooLarge(usize),
     #[error("OOM command not allowed when used memory > 'maxmemory': remove keys or raise --memory-max")]
@@ -300,7 +300,7 @@ impl CommandError {
     const fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAnInteger | Self::Overflow | Self::DecrementOverflow => ErrorKind::State,
-            Self::KeyTooLarge(_) | Self::ValueTooLarge(_) | Self::AnswerTooLarge(_) => ErrorKind::TooLarge,
+            Self::KeyTooLarge(_) | Self::ValueTooLarge | Self::AnswerTooLarge(_) => ErrorKind::TooLarge,
             Self::OutOfMemory => ErrorKind::OutOfMemory,
             _ => ErrorKind::Command,
         }

@@ -90,7 +90,7 @@ pub(super) fn check_sizes(engine: &Engine, key: &[u8], value_bytes: usize) -> Re
         return Err(CommandError::KeyTooLarge(limits.key_bytes_max));
     }
     if value_bytes > limits.value_bytes_max {
-        return Err(CommandError::ValueTooLarge(limits.value_bytes_max));
+        return Err(CommandError::ValueTooLarge);
     }
     Ok(())
 }
@@ -144,8 +144,8 @@ impl SetOptions {
         while let Some(option) = arguments.get(index) {
             let plain = options.expiry == ExpiryChange::Clear;
             match option.to_ascii_uppercase().as_slice() {
-                b"NX" if options.condition == Condition::Always => options.condition = Condition::Absent,
-                b"XX" if options.condition == Condition::Always => options.condition = Condition::Present,
+                b"NX" if options.condition != Condition::Present => options.condition = Condition::Absent,
+                b"XX" if options.condition != Condition::Absent => options.condition = Condition::Present,
                 b"GET" => options.get = true,
                 b"KEEPTTL" if plain => options.expiry = ExpiryChange::Keep,
                 unit @ (b"EX" | b"PX" | b"EXAT" | b"PXAT") if plain => {
@@ -247,7 +247,7 @@ pub(super) fn append(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Re
         }
     });
     let length = updated.map_err(|_| CommandError::OutOfMemory)?.answer;
-    let length = length.map_err(|_: Rejection| CommandError::ValueTooLarge(bytes_max))?;
+    let length = length.map_err(|_: Rejection| CommandError::ValueTooLarge)?;
     reply::integer(context.out.bytes(), length as i64);
     Ok(())
 }

@@ -21,7 +21,7 @@ fn nothing_is_shown_at_its_expiry_or_after() {
     assert!(get(&store, b"k", WallTime(19)).is_some());
     assert_eq!(get(&store, b"k", WallTime(20)), None);
     assert_eq!(get(&store, b"k", WallTime(u64::MAX)), None);
-    let visited = |now| store.scan(0, 100, now, |_| {}).visited;
+    let visited = |now| store.scan(0, 100, now, |_| true).visited;
     assert_eq!((visited(WallTime(19)), visited(WallTime(20))), (1, 0));
     // The write that comes after does not see it either, but its version is above the dead one's.
     let dead = get(&store, b"k", WallTime(19)).unwrap().version;

@@ -205,6 +205,8 @@ fn run(writer: &mut Writer<'_>, key: &[u8], step: &Step) -> Result<(Answer, Opti
 
 struct Model {
     cells: BTreeMap<Vec<u8>, Entry>,
+    /// The version of the last change of each key, whether or not it is still there.
+    last: BTreeMap<Vec<u8>, Version>,
     /// The last version that each writer issued.
     issued: [Version; 2],
     /// What the tables took after the step before.
@@ -232,21 +234,26 @@ impl Model {
         match expected {
             Expected::Same => assert_eq!(version, self.live(key, now).map(|entry| entry.version)),
             Expected::Gone => {
-                assert_eq!(version, None);
+                self.judge(number, key, now, version.expect("a removal has a version"));
                 self.cells.remove(key);
             }
             Expected::Stores(value, expires_at) => {
                 let version = version.expect("something was stored");
-                assert_eq!(version.writer.0 as usize, number);
-                assert!(version > self.issued[number], "no version is issued twice");
-                assert!(version.stamp >= Stamp::at(now), "a version is not before its time");
-                let before = self.cells.get(key).map(|entry| entry.version);
-                assert!(before.is_none_or(|before| version > before), "a key's versions only rise");
-                self.issued[number] = version;
+                self.judge(number, key, now, version);
                 let expires_at = expires_at.map(WallTime);
                 self.cells.insert(key.to_vec(), Entry { version, expires_at, value });
             }
         }
+    }
+
+    /// Judges the version of a change.
+    fn judge(&mut self, number: usize, key: &[u8], now: WallTime, version: Version) {
+        assert_eq!(version.writer.0 as usize, number);
+        assert!(version > self.issued[number], "no version is issued twice");
+        assert!(version.stamp >= Stamp::at(now), "a version is not before its time");
+        self.issued[number] = version;
+        let before = self.last.insert(key.to_vec(), version);
+        assert!(before.is_none_or(|before| version > before), "a key's versions only rise, gone or not");
     }
 
     /// Compares what is there, and the account of it.
@@ -279,7 +286,7 @@ proptest! {
         let store = store(2, None);
         let mut writers = [Writer::new(&store, 0), Writer::new(&store, 1)];
         let mut sweeper = Sweeper::new(0, 1);
-        let mut model = Model { cells: BTreeMap::new(), issued: Default::default(), table_bytes: 0 };
+        let mut model = Model { cells: BTreeMap::new(), last: BTreeMap::new(), issued: Default::default(), table_bytes: 0 };
         for (number, key, step) in &history {
             let writer = &mut writers[*number];
             let (now, cells) = (writer.now(), model.cells.len());

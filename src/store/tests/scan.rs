@@ -18,7 +18,10 @@ fn key(kind: &str, number: u64) -> Vec<u8> {
 fn walk(store: &Store, mut count: impl FnMut() -> usize, pages_max: usize) -> (Vec<Vec<u8>>, usize) {
     let (mut found, mut cursor, mut pages) = (Vec::new(), 0, 0);
     loop {
-        let page = store.scan(cursor, count(), NOW, |view| found.push(view.key().to_vec()));
+        let page = store.scan(cursor, count(), NOW, |view| {
+            found.push(view.key().to_vec());
+            true
+        });
         pages += 1;
         assert!(pages <= pages_max, "a scan ends");
         assert!(page.next <= CURSOR_MAX, "a double holds every cursor");
@@ -58,7 +61,10 @@ fn pages_are_in_ring_order_and_about_as_long_as_asked() {
     let (mut cursor, mut reached) = (0, 0);
     loop {
         let mut tokens = Vec::new();
-        let page = store.scan(cursor, 10, NOW, |view| tokens.push(store.hash(view.key()).token().0));
+        let page = store.scan(cursor, 10, NOW, |view| {
+            tokens.push(store.hash(view.key()).token().0);
+            true
+        });
         assert_eq!(page.visited, tokens.len());
         assert!(page.visited <= 11, "more than asked only for keys that share a cursor");
         assert!(page.visited >= 10 || page.next == 0);
@@ -90,7 +96,7 @@ fn an_empty_store_is_walked_in_one_page_and_an_emptied_one_in_short_ones() {
     assert!(found.is_empty());
     assert!(cfg!(miri) || (8..=64).contains(&pages), "{pages} pages: each locks a bounded number of shards");
     for cursor in [CURSOR_MAX, CURSOR_MAX + 1, u64::MAX] {
-        assert_eq!(store.scan(cursor, 10, NOW, |_| {}).next, 0);
+        assert_eq!(store.scan(cursor, 10, NOW, |_| true).next, 0);
     }
 }
 
@@ -148,4 +154,31 @@ fn what_is_there_throughout_is_returned_while_the_store_changes() {
             std::panic::resume_unwind(panic);
         }
     });
+}
+
+#[test]
+fn a_page_ends_when_its_reader_has_enough_and_the_next_goes_on_there() {
+    let store = store(16, None);
+    let mut writer = Writer::new(&store, 0);
+    for number in 0..500 {
+        writer.put(&key("key", number), b"").unwrap();
+    }
+    let (mut found, mut cursor) = (Vec::new(), 0);
+    loop {
+        let mut of_page = 0;
+        let page = store.scan(cursor, 100, NOW, |view| {
+            found.push(view.key().to_vec());
+            of_page += 1;
+            of_page < 7
+        });
+        assert!(page.visited <= 7, "seven were enough");
+        cursor = page.next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    found.sort();
+    let before = found.len();
+    found.dedup();
+    assert_eq!((before, found.len()), (500, 500));
 }

@@ -1,6 +1,6 @@
 //! What a protocol is to the generator: how a get and a set are written, and how far the next reply reaches.
 //!
-//! A dialect is one file with one implementation of [`Dialect`], one variant of [`Protocol`] and one arm where the run
+//! A dialect is one file with one implementation of [`Dialect`], one variant of `Protocol` and one arm where the run
 //! is started. Invariant: encoding appends and never allocates beyond the buffer's growth; parsing looks only at the
 //! slice it is given and answers `None` until the reply is whole. A dialect does not touch sockets and does not
 //! count: each connection has its own, so it may number its requests.
