@@ -11,8 +11,9 @@ use bytesize::ByteSize;
 use clap::Parser;
 
 use crate::config::{
-    CONNECTIONS_MAX_DEFAULT, Config, FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT, Limits, SHARDS_DEFAULT,
-    ShardCount, StoreConfig, VALUE_BYTES_MAX_BOUND, VALUE_BYTES_MAX_DEFAULT, WorkerCount,
+    BUFFERED_BYTES_MAX_DEFAULT, CONNECTIONS_MAX_DEFAULT, Config, FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT,
+    Limits, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT, ShardCount, StoreConfig, VALUE_BYTES_MAX_BOUND,
+    VALUE_BYTES_MAX_DEFAULT, WorkerCount,
 };
 use crate::types::WORKERS_MAX;
 
@@ -50,6 +51,15 @@ pub struct Arguments {
     /// Seconds that a new connection may take for its first byte.
     #[arg(long, value_name = "SECONDS", default_value_t = FIRST_BYTE_TIMEOUT_DEFAULT.as_secs())]
     first_byte_timeout: u64,
+
+    /// Seconds for which nothing may move in the middle of a request, or of an answer that waits to be taken.
+    #[arg(long, value_name = "SECONDS", default_value_t = STALLED_TIMEOUT_DEFAULT.as_secs())]
+    stalled_timeout: u64,
+
+    /// Bytes that connections may have buffered in all, both ways; the one that needs more is closed.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size,
+          default_value_t = ByteSize(BUFFERED_BYTES_MAX_DEFAULT as u64))]
+    buffered_max: ByteSize,
 
     /// Shards of the store: a power of two.
     #[arg(long, value_name = "COUNT", value_parser = parse_shards, default_value_t = SHARDS_DEFAULT)]
@@ -91,6 +101,8 @@ impl Arguments {
         limits.connections_max = self.connections_max;
         limits.idle_timeout = (self.idle_timeout > 0).then(|| Duration::from_secs(self.idle_timeout));
         limits.first_byte_timeout = Duration::from_secs(self.first_byte_timeout);
+        limits.stalled_timeout = Duration::from_secs(self.stalled_timeout);
+        limits.buffered_bytes_max = usize::try_from(self.buffered_max.0).unwrap_or(usize::MAX);
         Ok(Config {
             listen: self.listen,
             workers: self.workers.unwrap_or_default(),

@@ -33,6 +33,9 @@ pub const FIRST_BYTE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// How long nothing may move in the middle of a request or an answer by default.
 pub const STALLED_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
+/// Bytes that connections may have buffered in all by default.
+pub const BUFFERED_BYTES_MAX_DEFAULT: usize = 1 << 30;
+
 /// Requests in one native batch.
 pub const BATCH_COUNT_MAX: u32 = 4096;
 
@@ -136,7 +139,7 @@ impl Limits {
             request_bytes_max: 4 * value_bytes_max + KEY_BYTES_MAX + REQUEST_OVERHEAD_BYTES,
             output_bytes_high: 1 << 20,
             output_bytes_max: 16 * value_bytes_max + (16 << 20),
-            buffered_bytes_max: 1 << 30,
+            buffered_bytes_max: BUFFERED_BYTES_MAX_DEFAULT,
             idle_timeout: None,
             first_byte_timeout: FIRST_BYTE_TIMEOUT_DEFAULT,
             stalled_timeout: STALLED_TIMEOUT_DEFAULT,

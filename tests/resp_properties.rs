@@ -3,7 +3,7 @@
 //!
 //! The bytes are encoded and replies decoded here, by code that shares nothing with the node's.
 
-use annulus::protocol::resp::request::{Argument, Arguments, LINE_BYTES_MAX, Parsed, RequestError, parse};
+use annulus::protocol::resp::request::{Argument, Arguments, INLINE_BYTES_MAX, Parsed, RequestError, parse};
 use annulus::protocol::resp::{RespVersion, reply};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -183,9 +183,9 @@ proptest! {
 
 #[test]
 fn a_long_line_is_judged_by_its_length_alone() {
-    for length in [LINE_BYTES_MAX - 2, LINE_BYTES_MAX - 1, LINE_BYTES_MAX, LINE_BYTES_MAX + 1] {
+    for length in [INLINE_BYTES_MAX - 2, INLINE_BYTES_MAX - 1, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1] {
         let line = vec![b'a'; length];
-        let expected = if length < LINE_BYTES_MAX {
+        let expected = if length < INLINE_BYTES_MAX {
             Seen::Needs(length + 1)
         } else {
             Seen::Error(RequestError::InlineTooLong)

@@ -29,8 +29,6 @@ pub(crate) struct Session {
     pub(crate) library_name: Box<[u8]>,
     pub(crate) library_version: Box<[u8]>,
     pub(crate) connected_at: Timestamp,
-    /// The last command, by its number in the table.
-    pub(crate) last_command: Option<u16>,
     /// Answer what came before, then close.
     pub(crate) closing: bool,
     /// An answer is being gathered elsewhere; what follows waits for it.
@@ -48,7 +46,6 @@ impl Session {
             library_name: Box::default(),
             library_version: Box::default(),
             connected_at,
-            last_command: None,
             closing: false,
             waiting: false,
         }

@@ -10,8 +10,8 @@ use std::ops::Range;
 /// Arguments of a request at most.
 pub const ARGUMENTS_MAX: usize = 1 << 20;
 
-/// Bytes of an inline request, and of a line that announces a length, at most.
-pub const LINE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an inline request at most.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// The shortest argument on the wire: `$0\r\n\r\n`.
 const ARGUMENT_BYTES_MIN: usize = 6;
@@ -50,12 +50,6 @@ pub enum RequestError {
     /// An argument does not end with CR LF.
     #[error("Protocol error: a bulk string does not end with CRLF")]
     UnterminatedBulk,
-    /// The line that announces the number of arguments does not end.
-    #[error("Protocol error: too big mbulk count string")]
-    CountLineTooLong,
-    /// The line that announces the length of an argument does not end.
-    #[error("Protocol error: too big bulk count string")]
-    LengthLineTooLong,
     /// An inline request does not end.
     #[error("Protocol error: too big inline request")]
     InlineTooLong,
@@ -174,7 +168,6 @@ fn parse_array(
     let (count, mut at) = match number_line(&input[1..]) {
         Line::Number(count, length) if count <= ARGUMENTS_MAX as i64 => (count, 1 + length),
         Line::Number(..) | Line::NoNumber => return Err(RequestError::ArgumentCount),
-        Line::TooLong => return Err(RequestError::CountLineTooLong),
         Line::Incomplete => return Ok(Parsed::Incomplete { needed: input.len() + 1 }),
     };
     let mut left = usize::try_from(count).unwrap_or(0);
@@ -189,7 +182,6 @@ fn parse_array(
             }
             Line::Number(length, _) if length > 0 => return Err(RequestError::RequestTooLong(bound)),
             Line::Number(..) | Line::NoNumber => return Err(RequestError::ArgumentLength),
-            Line::TooLong => return Err(RequestError::LengthLineTooLong),
             Line::Incomplete => return incomplete(input.len() + 1, left, bound),
         };
         let end = start + length;
@@ -220,8 +212,8 @@ fn incomplete(next: usize, arguments_left: usize, bound: usize) -> Result<Parsed
 enum Line {
     /// The number, and the bytes of the line with its end.
     Number(i64, usize),
+    /// Something else, or more digits than any bound has.
     NoNumber,
-    TooLong,
     Incomplete,
 }
 
@@ -258,7 +250,7 @@ fn long_number_line(input: &[u8]) -> Line {
             _ => Line::NoNumber,
         };
     }
-    if input.len() > LINE_BYTES_MAX { Line::TooLong } else { Line::Incomplete }
+    Line::Incomplete
 }
 
 #[cold]
@@ -267,9 +259,9 @@ fn parse_inline(
     list: &mut Vec<Argument>,
     scratch: &mut Vec<u8>,
 ) -> Result<Parsed, RequestError> {
-    let window = &input[..input.len().min(LINE_BYTES_MAX)];
+    let window = &input[..input.len().min(INLINE_BYTES_MAX)];
     let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
-        if input.len() >= LINE_BYTES_MAX {
+        if input.len() >= INLINE_BYTES_MAX {
             return Err(RequestError::InlineTooLong);
         }
         return Ok(Parsed::Incomplete { needed: input.len() + 1 });
@@ -398,6 +390,6 @@ mod tests {
         for (input, error) in cases {
             assert_eq!(words(input), Err(error), "{}", input.escape_ascii());
         }
-        assert_eq!(words(&vec![b'a'; LINE_BYTES_MAX]), Err(RequestError::InlineTooLong));
+        assert_eq!(words(&vec![b'a'; INLINE_BYTES_MAX]), Err(RequestError::InlineTooLong));
     }
 }

@@ -34,7 +34,7 @@ pub(crate) enum Access {
     None,
     /// It reads.
     Read,
-    /// It writes without looking.
+    /// It writes without looking, unless its options say otherwise.
     Write,
     /// What it writes depends on what is there: linearizable as soon as a key has replicas.
     ReadModifyWrite,
@@ -239,7 +239,6 @@ pub(crate) fn entry(id: CommandId) -> &'static Command {
 pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Arguments<'_>) {
     let operation = u16::from(id.0);
     context.engine.recorder.count(operation);
-    context.session.last_command = Some(operation);
     let arity = context.command.arity;
     let given = arguments.len();
     let fits = if arity >= 0 { given == arity as usize } else { given >= usize::from(arity.unsigned_abs()) };
