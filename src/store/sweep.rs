@@ -1,7 +1,8 @@
 //! Taking out what is no longer wanted, in bounded steps: expired cells, and whole contents.
 //!
-//! Invariant: a step looks at about the slots it is told, one shard at a time and each whole, under that shard's lock; a sweeper comes back to every
-//! shard of its share. Nothing here is needed for correctness: an expired cell is never shown anyway.
+//! Invariant: a step looks at about the slots it is told, one shard at a time and each whole, under that shard's lock;
+//! a sweeper comes back to every shard of its share. Nothing here is needed for correctness: an expired cell is never
+//! shown anyway.
 
 use std::sync::Arc;
 

@@ -286,7 +286,8 @@ proptest! {
         let store = store(2, None);
         let mut writers = [Writer::new(&store, 0), Writer::new(&store, 1)];
         let mut sweeper = Sweeper::new(0, 1);
-        let mut model = Model { cells: BTreeMap::new(), last: BTreeMap::new(), issued: Default::default(), table_bytes: 0 };
+        let (cells, last) = (BTreeMap::new(), BTreeMap::new());
+        let mut model = Model { cells, last, issued: Default::default(), table_bytes: 0 };
         for (number, key, step) in &history {
             let writer = &mut writers[*number];
             let (now, cells) = (writer.now(), model.cells.len());
