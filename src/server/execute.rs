@@ -6,7 +6,7 @@
 
 use std::mem;
 
-use crate::config::turn;
+use crate::config::turn::{self, CELLS_AHEAD, SLOTS_AHEAD};
 use crate::metrics::ErrorKind;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
@@ -18,10 +18,6 @@ use crate::server::native;
 use crate::server::output::Output;
 use crate::server::worker::Worker;
 use crate::types::KeyHash;
-
-/// How many requests ahead the slot of a key is asked for, and then its cell.
-const SLOTS_AHEAD: usize = turn::BATCH_COMMANDS;
-const CELLS_AHEAD: usize = turn::BATCH_COMMANDS / 2;
 
 /// A buffer that grew beyond this is not kept for another connection.
 const KEPT_BYTES_MAX: usize = 64 << 10;
