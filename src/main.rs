@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 after a clean stop, 1 if the node could not start or go on, 2 for a wrong command line.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use annulus::cli::Arguments;
@@ -15,7 +16,8 @@ use signal_hook::iterator::Signals;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).init();
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
     let arguments = Arguments::parse();
     let config = match arguments.config() {
         Ok(config) => config,
