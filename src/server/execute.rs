@@ -210,7 +210,7 @@ fn fail(engine: &mut Engine, connection: &mut Connection, output: &mut Output, f
     match failure {
         Failure::Resp(error) => {
             engine.recorder.error(ErrorKind::Protocol, None);
-            reply::error(output.bytes(), &format!("ERR {error}"));
+            reply::error(output.bytes(), format!("ERR {error}"));
         }
         Failure::Native(error) => native::refuse_frame(engine, output, error),
     }

@@ -1,8 +1,9 @@
 //! The store: versioned cells in memory, read and changed one key at a time.
 //!
-//! Invariants: every cell carries a version, and a key's versions only rise; an operation takes one shard's lock
-//! once and decides under it by a pure function (`operation`); what is charged to memory never exceeds the limit;
-//! an expired cell is never shown. It opens no socket, starts no thread and reads no clock: `now` is given.
+//! Invariants: every cell carries a version, and a key's versions only rise; an operation takes one shard's lock (or,
+//! in `put_all_if_none`, those of several in order) once and decides under it by a pure function (`operation`); what is
+//! charged to memory never exceeds the limit; an expired cell is never shown. It opens no socket, starts no thread and
+//! reads no clock: `now` is given.
 //!
 //! A batch goes through three steps, so that its cache misses overlap: [`Store::prefetch_slot`] for each key, then
 //! [`Store::prefetch_cell`] for each, then the operations in order.
@@ -14,12 +15,13 @@ mod scan;
 mod sweep;
 mod table;
 
+use std::ops::DerefMut;
 use std::sync::Arc;
 
 pub use cell::SharedCell;
 pub use clock::HybridClock;
 pub use memory::OutOfMemory;
-pub use scan::Page;
+pub use scan::{CURSOR_SHIFT, Page};
 pub use sweep::{Garbage, Sweeper};
 
 use crate::config::StoreConfig;
@@ -27,7 +29,7 @@ use crate::operation::{Current, Effect, NewValue};
 use crate::types::{KeyHash, Stamp, Version, WallTime};
 use cell::Cell;
 use memory::Memory;
-use table::{Entry, Table};
+use table::{Entry, Shard, Table};
 
 /// A store of cells, shared by all workers.
 pub struct Store {
@@ -74,6 +76,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn share(self) -> Option<SharedCell> {
         self.0.share()
+    }
+
+    /// Bytes it takes, its slot in the table included.
+    #[must_use]
+    pub fn memory_bytes(self) -> usize {
+        self.0.allocated_bytes() + table::SLOT_BYTES
     }
 
     /// What `operation` decides on.
@@ -190,16 +198,46 @@ impl Store {
         self.len() == 0
     }
 
-    fn remove(&self, entry: Entry<'_>, stamp: Stamp) {
+    /// Gives every key its value if none of them is there, all at once; says whether it did. Of a key that comes twice
+    /// the last value stays.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if the limit does not allow it all; then nothing was changed.
+    pub fn put_all_if_none<'v>(
+        &self,
+        pairs: impl Iterator<Item = (KeyHash, &'v [u8], &'v [u8])> + Clone,
+        clock: &mut HybridClock,
+    ) -> Result<bool, OutOfMemory> {
+        let mut locked = self.table.lock_all(pairs.clone().map(|(hash, ..)| hash));
+        for (hash, key, _) in pairs.clone() {
+            if live(locked.entry(hash, key).cell(), clock.wall()).is_some() {
+                return Ok(false);
+            }
+        }
+        for (done, (hash, key, value)) in pairs.clone().enumerate() {
+            let entry = locked.entry(hash, key);
+            let version = clock.issue_above(entry.last_stamp());
+            if let Err(out_of_memory) = self.store(entry, key, version, None, NewValue::Bytes(value)) {
+                // The locks are still held: nobody has seen the keys that were put.
+                for (hash, key, _) in pairs.take(done) {
+                    self.remove(locked.entry(hash, key), version.stamp);
+                }
+                return Err(out_of_memory);
+            }
+        }
+        Ok(true)
+    }
+
+    fn remove<G: DerefMut<Target = Shard>>(&self, entry: Entry<'_, G>, stamp: Stamp) {
         let (cell, table_bytes) = entry.remove(stamp);
         let cell_bytes = cell.as_ref().map_or(0, charged);
         self.memory.release(cell_bytes - table_bytes);
     }
 
     #[inline]
-    fn store(
+    fn store<G: DerefMut<Target = Shard>>(
         &self,
-        mut entry: Entry<'_>,
+        mut entry: Entry<'_, G>,
         key: &[u8],
         version: Version,
         expires_at: Option<WallTime>,

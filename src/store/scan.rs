@@ -8,7 +8,7 @@ use crate::store::{Store, View, expired};
 use crate::types::{Token, WallTime};
 
 /// Bits of a token that a cursor leaves out, so that it is exact in clients whose numbers are doubles (53 bits).
-const CURSOR_SHIFT: u32 = 11;
+pub const CURSOR_SHIFT: u32 = 11;
 const CURSOR_END: u64 = 1 << (u64::BITS - CURSOR_SHIFT);
 
 /// Shards that one page locks at most, so that a page over a store that was emptied stays short.

@@ -1,12 +1,13 @@
 //! The table: cells in the shards of a DashMap, reached by a hash that was computed once.
 //!
-//! Invariant: an operation locks one shard, once, and never two. A shard is an arc of the ring: the bits that
-//! choose it are the top bits of the token. Prefetching touches no lock where it only guesses (`prefetch_slot`), so
+//! Invariant: an operation locks one shard, once; one that must see several keys at once locks theirs in order. A shard
+//! is an arc of the ring: the bits that choose it are the top bits of the token. Prefetching touches no lock where it only guesses (`prefetch_slot`), so
 //! its guesses are never trusted. It does not know what expiry, conditions or memory limits mean.
 #![allow(unsafe_code)]
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::mem;
+use std::ops::DerefMut;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use dashmap::{DashMap, RwLock, RwLockWriteGuard, SharedValue};
@@ -16,10 +17,10 @@ use crate::store::cell::Cell;
 use crate::types::{KeyHash, Stamp, TAG_BITS, Token};
 
 type Element = (Cell, SharedValue<()>);
-type Shard = RawTable<Element>;
+pub(super) type Shard = RawTable<Element>;
 
 /// Bytes of a slot and its control byte.
-const SLOT_BYTES: usize = size_of::<Element>() + 1;
+pub(super) const SLOT_BYTES: usize = size_of::<Element>() + 1;
 const _: () = assert!(size_of::<Element>() == 8);
 
 /// A shard that holds fewer than 1/16 of its slots gives memory back, if it has more slots than this.
@@ -169,9 +170,17 @@ impl Table {
     pub(super) fn entry(&self, hash: KeyHash, key: &[u8]) -> Entry<'_> {
         self.prefetch_slot(hash);
         let index = self.shard_of(hash.token());
-        let shard = self.lock(index).write();
-        let bucket = shard.find(hash.0, |(cell, _)| cell.key() == key);
-        Entry { table: self, shard, index, hash, bucket }
+        Entry::find(self, self.lock(index).write(), index, hash, key)
+    }
+
+    /// The exclusive locks of the shards of `hashes`, taken in the shards' order so that two callers never wait for
+    /// each other. The one way to hold more than one.
+    pub(super) fn lock_all(&self, hashes: impl Iterator<Item = KeyHash>) -> Locked<'_> {
+        let mut indexes: Vec<usize> = hashes.map(|hash| self.shard_of(hash.token())).collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        let shards = indexes.into_iter().map(|index| (index, self.lock(index).write())).collect();
+        Locked { table: self, shards }
     }
 
     /// Lends each cell of a shard, with its token, under the shared lock.
@@ -275,16 +284,39 @@ impl Taken {
     }
 }
 
-/// A key's place in its shard, whether or not a cell is there.
-pub(super) struct Entry<'t> {
+/// Several shards, locked at once.
+pub(super) struct Locked<'t> {
     table: &'t Table,
-    shard: RwLockWriteGuard<'t, Shard>,
+    /// In the order of their indexes.
+    shards: Vec<(usize, RwLockWriteGuard<'t, Shard>)>,
+}
+
+impl Locked<'_> {
+    /// The key's place; its shard must be among those locked.
+    pub(super) fn entry(&mut self, hash: KeyHash, key: &[u8]) -> Entry<'_, &mut Shard> {
+        let index = self.table.shard_of(hash.token());
+        let at = self.shards.binary_search_by_key(&index, |(index, _)| *index);
+        let (_, shard) = &mut self.shards[at.expect("locked by the caller")];
+        Entry::find(self.table, &mut **shard, index, hash, key)
+    }
+}
+
+/// A key's place in its shard, whether or not a cell is there. Holds the shard's lock, or borrows from who does.
+pub(super) struct Entry<'t, G = RwLockWriteGuard<'t, Shard>> {
+    table: &'t Table,
+    shard: G,
     index: usize,
     hash: KeyHash,
     bucket: Option<Bucket<Element>>,
 }
 
-impl Entry<'_> {
+impl<'t, G: DerefMut<Target = Shard>> Entry<'t, G> {
+    #[inline]
+    fn find(table: &'t Table, shard: G, index: usize, hash: KeyHash, key: &[u8]) -> Self {
+        let bucket = shard.find(hash.0, |(cell, _)| cell.key() == key);
+        Self { table, shard, index, hash, bucket }
+    }
+
     #[inline]
     pub(super) fn cell(&self) -> Option<&Cell> {
         // SAFETY: the bucket was found under the lock still held, and any change consumes the entry.

@@ -19,10 +19,13 @@ pub fn ok(out: &mut Vec<u8>) {
     out.extend_from_slice(b"+OK\r\n");
 }
 
-/// `-text`, where `text` begins with the code, as in `ERR no such thing`.
-pub fn error(out: &mut Vec<u8>, text: &str) {
+/// `-text`, where `text` begins with the code, as in `ERR no such thing`; it may quote a client's bytes.
+pub fn error(out: &mut Vec<u8>, text: impl AsRef<[u8]>) {
+    let is_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let text = text.as_ref();
+    let end = text.iter().rposition(|byte| !is_break(byte)).map_or(0, |last| last + 1);
     out.push(b'-');
-    out.extend(text.bytes().map(|byte| if byte == b'\r' || byte == b'\n' { b' ' } else { byte }));
+    out.extend(text[..end].iter().map(|byte| if is_break(byte) { b' ' } else { *byte }));
     out.extend_from_slice(b"\r\n");
 }
 

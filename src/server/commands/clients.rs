@@ -37,8 +37,13 @@ pub(super) fn reset(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Re
 
 pub(super) fn select(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let index = operation::parse_integer(&arguments[1]).ok_or(CommandError::NotAnInteger)?;
-    if index != 0 {
-        return Err(CommandError::Other("ERR DB index is out of range".into()));
+    match i32::try_from(index) {
+        Ok(0) => {}
+        Ok(_) => return Err(CommandError::Other("ERR DB index is out of range".into())),
+        Err(_) => {
+            let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+            return Err(CommandError::Other(text.into()));
+        }
     }
     reply::ok(context.out.bytes());
     Ok(())
@@ -94,8 +99,7 @@ pub(super) fn hello(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
                 index += 2;
             }
             _ => {
-                let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
-                return Err(CommandError::Other(format!("ERR Syntax error in HELLO option '{option}'")));
+                return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'"));
             }
         }
     }
@@ -130,11 +134,13 @@ fn greet(context: &mut Context<'_>) {
 /// A name without blanks, control characters or anything else that would break a line of CLIENT INFO.
 fn checked_name(name: &[u8], what: &str) -> Result<Box<[u8]>, CommandError> {
     if name.len() > NAME_BYTES_MAX {
-        return Err(CommandError::Other(format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes")));
+        return Err(CommandError::Other(
+            format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").into(),
+        ));
     }
     if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
         let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
-        return Err(CommandError::Other(text));
+        return Err(CommandError::Other(text.into()));
     }
     Ok(name.into())
 }
@@ -181,8 +187,7 @@ fn set_info(session: &mut Session, attribute: &[u8], value: &[u8]) -> Result<(),
         b"LIB-NAME" => session.library_name = checked_name(value, "lib-name")?,
         b"LIB-VER" => session.library_version = checked_name(value, "lib-ver")?,
         _ => {
-            let attribute = String::from_utf8_lossy(&attribute[..attribute.len().min(64)]).into_owned();
-            return Err(CommandError::Other(format!("ERR Unrecognized option '{attribute}'")));
+            return Err(CommandError::quoting("ERR Unrecognized option '", attribute, "'"));
         }
     }
     Ok(())

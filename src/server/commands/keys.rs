@@ -1,14 +1,12 @@
-//! Commands on keys whatever they hold: DEL, EXPIRE, TTL, SCAN and their kin.
+//! Commands on keys whatever they hold: DEL, EXISTS, SCAN and their kin.
 
 use crate::config::turn;
-use crate::message::ExpiryChange;
-use crate::operation::{self, Effect};
+use crate::operation::Effect;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
-use crate::server::commands::numbers::{integer, moment};
+use crate::server::commands::numbers::integer;
 use crate::server::commands::{CommandError, Context, glob};
-use crate::store::View;
-use crate::types::WallTime;
+use crate::store::{CURSOR_SHIFT, Page};
 
 /// Cells that are freed in the event loop: some 100 microseconds' worth.
 const FREED_AT_ONCE_MAX: usize = 4096;
@@ -42,122 +40,6 @@ pub(super) fn kind(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     let there =
         engine.shared.store.get(context.hash, &arguments[1], engine.clock.wall(), |view| view.is_some());
     reply::simple(context.out.bytes(), if there { "string" } else { "none" });
-    Ok(())
-}
-
-pub(super) fn expire(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    expire_after(context, arguments, 1000)
-}
-
-pub(super) fn pexpire(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    expire_after(context, arguments, 1)
-}
-
-fn expire_after(
-    context: &mut Context<'_>,
-    arguments: &Arguments<'_>,
-    unit_ms: i64,
-) -> Result<(), CommandError> {
-    let rule = ExpiryRule::parse(arguments)?;
-    let amount = integer(&arguments[2])?;
-    let now = context.engine.clock.wall();
-    let at = match moment(now, amount, unit_ms) {
-        Some(at) => at,
-        // So long ago that it was before 1970: as good as now.
-        None if amount < 0 && amount.checked_mul(unit_ms).is_some() => WallTime(0),
-        None => return Err(CommandError::ExpireTime),
-    };
-    change_expiry(context, &arguments[1], ExpiryChange::At(at), |view| rule.allows(view.expires_at(), at))
-}
-
-/// When EXPIRE may replace the expiry that is there; a key that never expires counts as expiring at the end of time.
-#[derive(Default)]
-struct ExpiryRule {
-    only_first: bool,
-    only_again: bool,
-    only_later: bool,
-    only_earlier: bool,
-}
-
-impl ExpiryRule {
-    fn parse(arguments: &Arguments<'_>) -> Result<Self, CommandError> {
-        let mut rule = Self::default();
-        for option in arguments.iter_from(3, 1) {
-            match option.to_ascii_uppercase().as_slice() {
-                b"NX" => rule.only_first = true,
-                b"XX" => rule.only_again = true,
-                b"GT" => rule.only_later = true,
-                b"LT" => rule.only_earlier = true,
-                _ => {
-                    let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
-                    return Err(CommandError::Other(format!("ERR Unsupported option {option}")));
-                }
-            }
-        }
-        if rule.only_first && (rule.only_again || rule.only_later || rule.only_earlier) {
-            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
-            return Err(CommandError::Other(text.into()));
-        }
-        if rule.only_later && rule.only_earlier {
-            let text = "ERR GT and LT options at the same time are not compatible";
-            return Err(CommandError::Other(text.into()));
-        }
-        Ok(rule)
-    }
-
-    fn allows(&self, before: Option<WallTime>, after: WallTime) -> bool {
-        !(self.only_first && before.is_some()
-            || self.only_again && before.is_none()
-            || self.only_later && before.is_none_or(|before| after <= before)
-            || self.only_earlier && before.is_some_and(|before| after >= before))
-    }
-}
-
-pub(super) fn persist(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    change_expiry(context, &arguments[1], ExpiryChange::Clear, |view| view.expires_at().is_some())
-}
-
-/// Changes the expiry of a key that is there and for which `applies`; answers 1 if it did.
-fn change_expiry(
-    context: &mut Context<'_>,
-    key: &[u8],
-    change: ExpiryChange,
-    applies: impl Fn(View<'_>) -> bool,
-) -> Result<(), CommandError> {
-    let engine = &mut *context.engine;
-    let now = engine.clock.wall();
-    let updated = engine.shared.store.update(context.hash, key, &mut engine.clock, |view| match view {
-        Some(view) if applies(view) => (operation::expire(Some(view.current()), change, now), 1),
-        _ => (Effect::Keep, 0),
-    });
-    let changed = updated.map_err(|_| CommandError::OutOfMemory)?.answer;
-    reply::integer(context.out.bytes(), changed);
-    Ok(())
-}
-
-pub(super) fn ttl(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    remaining(context, arguments, |left_ms| left_ms.saturating_add(500) / 1000)
-}
-
-pub(super) fn pttl(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    remaining(context, arguments, |left_ms| left_ms)
-}
-
-/// Answers what is left of a key's life; -1: it lives for ever, -2: it is not there.
-fn remaining(
-    context: &mut Context<'_>,
-    arguments: &Arguments<'_>,
-    unit: impl Fn(u64) -> u64,
-) -> Result<(), CommandError> {
-    let engine = &*context.engine;
-    let now = engine.clock.wall();
-    let answer = engine.shared.store.get(context.hash, &arguments[1], now, |view| {
-        view.map_or(-2, |view| match view.expires_at() {
-            None => -1,
-            Some(at) => i64::try_from(unit(at.0.saturating_sub(now.0))).unwrap_or(i64::MAX),
-        })
-    });
-    reply::integer(context.out.bytes(), answer);
     Ok(())
 }
 
@@ -244,5 +126,62 @@ pub(super) fn scan(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     reply::bulk(out, itoa::Buffer::new().format(page.next).as_bytes());
     reply::array_head(out, count);
     out.extend_from_slice(&keys);
+    Ok(())
+}
+
+pub(super) fn keys(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let pattern = &arguments[1];
+    let engine = &*context.engine;
+    let bytes_max = engine.shared.limits.output_bytes_max;
+    let (mut keys, mut count, mut cursor) = (Vec::new(), 0, 0);
+    loop {
+        let page = engine.shared.store.scan(cursor, usize::MAX, engine.clock.wall(), |view| {
+            if glob::matches(pattern, view.key()) {
+                reply::bulk(&mut keys, view.key());
+                count += 1;
+            }
+            keys.len() <= bytes_max
+        });
+        if keys.len() > bytes_max {
+            return Err(CommandError::AnswerTooLarge(bytes_max));
+        }
+        cursor = page.next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    context.engine.ends_turn = true;
+    let out = context.out.bytes();
+    reply::array_head(out, count);
+    out.extend_from_slice(&keys);
+    Ok(())
+}
+
+/// Answers the first key behind a random place on the ring: each is as likely as the gap before it is wide.
+pub(super) fn randomkey(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let engine = &*context.engine;
+    let out = context.out.bytes();
+    let mark = out.len();
+    let mut from = |start| {
+        let (mut cursor, mut found) = (start, false);
+        loop {
+            let page: Page = engine.shared.store.scan(cursor, 1, engine.clock.wall(), |view| {
+                if !found {
+                    reply::bulk(out, view.key());
+                    found = true;
+                }
+                false
+            });
+            if found || page.next == 0 {
+                return found;
+            }
+            cursor = page.next;
+        }
+    };
+    if !from(fastrand::u64(..) >> CURSOR_SHIFT) && !from(0) {
+        debug_assert_eq!(out.len(), mark);
+        reply::null(out, context.session.resp);
+    }
+    context.engine.ends_turn = true;
     Ok(())
 }

@@ -4,22 +4,29 @@
 //! hashed and prefetched by it, so a handler may index the arguments that the arity guarantees. Handlers change
 //! the store through `operation` only and write exactly one reply, or ask a question that will be answered.
 
+mod absent;
+mod bits;
 mod clients;
+mod expiry;
 mod glob;
 mod info;
 mod keys;
 mod numbers;
+mod objects;
+mod ranges;
 mod strings;
 
 use std::num::NonZeroUsize;
 
 use crate::metrics::ErrorKind;
+use crate::operation::Effect;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::engine::Engine;
 use crate::server::output::Output;
 use crate::server::session::Session;
-use crate::types::KeyHash;
+use crate::store::View;
+use crate::types::{KeyHash, WallTime};
 
 pub(crate) use info::{info, stats_counters};
 
@@ -75,6 +82,27 @@ pub(crate) enum Question {
     Stats { id: crate::message::RequestId },
 }
 
+impl Context<'_> {
+    /// Lets `decide` see what the first key holds and say what becomes of it; returns what it answered.
+    #[inline]
+    fn update<'v, R>(
+        &mut self,
+        key: &[u8],
+        decide: impl FnOnce(Option<View<'_>>, WallTime) -> (Effect<'v>, R),
+    ) -> Result<R, CommandError> {
+        let engine = &mut *self.engine;
+        let now = engine.clock.wall();
+        let updated = engine.shared.store.update(self.hash, key, &mut engine.clock, |view| decide(view, now));
+        updated.map(|updated| updated.answer).map_err(|_| CommandError::OutOfMemory)
+    }
+
+    /// Lends what the first key holds to `read`.
+    #[inline]
+    fn read<R>(&self, key: &[u8], read: impl FnOnce(Option<View<'_>>) -> R) -> R {
+        self.engine.shared.store.get(self.hash, key, self.engine.clock.wall(), read)
+    }
+}
+
 type Handler = fn(&mut Context<'_>, &Arguments<'_>) -> Result<(), CommandError>;
 
 /// One command.
@@ -99,8 +127,13 @@ const fn command(
     Command { name, arity, flags, keys, access, handler }
 }
 
+/// The key that a subcommand is about.
+const SUBCOMMAND_KEY: Keys = Keys { first: NonZeroUsize::new(2), last: 2, step: 1 };
+
 const READ: &[&str] = &["readonly", "fast"];
+const READ_SLOW: &[&str] = &["readonly"];
 const WRITE: &[&str] = &["write", "denyoom", "fast"];
+const WRITE_SLOW: &[&str] = &["write", "denyoom"];
 const FREE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
 const ADMIN: &[&str] = &["loading", "stale"];
@@ -108,42 +141,64 @@ const ADMIN: &[&str] = &["loading", "stale"];
 /// Every command, by name.
 #[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
-    command("append",   3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
-    command("auth",     -2, CONNECTION, NO_KEYS,         Access::None,            clients::auth),
-    command("client",   -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
-    command("command",  -1, ADMIN,      NO_KEYS,         Access::None,            info::command),
-    command("config",   -2, ADMIN,      NO_KEYS,         Access::None,            info::config),
-    command("dbsize",   1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
-    command("decr",     2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
-    command("decrby",   3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decrby),
-    command("del",      -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
-    command("echo",     2,  CONNECTION, NO_KEYS,         Access::None,            clients::echo),
-    command("exists",   -2, READ,       ALL_KEYS,        Access::Read,            keys::exists),
-    command("expire",   -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, keys::expire),
-    command("flushall", -1, &["write"], NO_KEYS,         Access::Write,           keys::flush),
-    command("flushdb",  -1, &["write"], NO_KEYS,         Access::Write,           keys::flush),
-    command("get",      2,  READ,       ONE_KEY,         Access::Read,            strings::get),
-    command("getdel",   2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, strings::getdel),
-    command("hello",    -1, CONNECTION, NO_KEYS,         Access::None,            clients::hello),
-    command("incr",     2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incr),
-    command("incrby",   3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrby),
-    command("info",     -1, ADMIN,      NO_KEYS,         Access::None,            info::ask),
-    command("mget",     -2, READ,       ALL_KEYS,        Access::Read,            strings::mget),
-    command("mset",     -3, WRITE,      KEY_VALUE_PAIRS, Access::Write,           strings::mset),
-    command("persist",  2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, keys::persist),
-    command("pexpire",  -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, keys::pexpire),
-    command("ping",     -1, CONNECTION, NO_KEYS,         Access::None,            clients::ping),
-    command("pttl",     2,  READ,       ONE_KEY,         Access::Read,            keys::pttl),
-    command("quit",     -1, CONNECTION, NO_KEYS,         Access::None,            clients::quit),
-    command("reset",    1,  CONNECTION, NO_KEYS,         Access::None,            clients::reset),
-    command("scan",     -2, &["readonly"], NO_KEYS,      Access::Read,            keys::scan),
-    command("select",   2,  CONNECTION, NO_KEYS,         Access::None,            clients::select),
-    command("set",      -3, WRITE,      ONE_KEY,         Access::Write,           strings::set),
-    command("setnx",    3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::setnx),
-    command("strlen",   2,  READ,       ONE_KEY,         Access::Read,            strings::strlen),
-    command("ttl",      2,  READ,       ONE_KEY,         Access::Read,            keys::ttl),
-    command("type",     2,  READ,       ONE_KEY,         Access::Read,            keys::kind),
-    command("unlink",   -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
+    command("append",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
+    command("auth",        -2, CONNECTION, NO_KEYS,         Access::None,            clients::auth),
+    command("bitcount",    -2, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitcount),
+    command("bitpos",      -3, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitpos),
+    command("client",      -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
+    command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            info::command),
+    command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            info::config),
+    command("dbsize",      1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
+    command("decr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
+    command("decrby",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decrby),
+    command("del",         -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
+    command("echo",        2,  CONNECTION, NO_KEYS,         Access::None,            clients::echo),
+    command("exists",      -2, READ,       ALL_KEYS,        Access::Read,            keys::exists),
+    command("expire",      -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::expire),
+    command("expireat",    -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::expireat),
+    command("expiretime",  2,  READ,       ONE_KEY,         Access::Read,            expiry::expiretime),
+    command("flushall",    -1, &["write"], NO_KEYS,         Access::Write,           keys::flush),
+    command("flushdb",     -1, &["write"], NO_KEYS,         Access::Write,           keys::flush),
+    command("get",         2,  READ,       ONE_KEY,         Access::Read,            strings::get),
+    command("getbit",      3,  READ,       ONE_KEY,         Access::Read,            bits::getbit),
+    command("getdel",      2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, strings::getdel),
+    command("getex",       -2, FREE,       ONE_KEY,         Access::ReadModifyWrite, strings::getex),
+    command("getrange",    4,  READ_SLOW,  ONE_KEY,         Access::Read,            ranges::getrange),
+    command("getset",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::getset),
+    command("hello",       -1, CONNECTION, NO_KEYS,         Access::None,            clients::hello),
+    command("incr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incr),
+    command("incrby",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrby),
+    command("incrbyfloat", 3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrbyfloat),
+    command("info",        -1, ADMIN,      NO_KEYS,         Access::None,            info::ask),
+    command("keys",        2,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::keys),
+    command("memory",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::memory),
+    command("mget",        -2, READ,       ALL_KEYS,        Access::Read,            strings::mget),
+    command("mset",        -3, WRITE,      KEY_VALUE_PAIRS, Access::Write,           strings::mset),
+    command("msetnx",      -3, WRITE_SLOW, KEY_VALUE_PAIRS, Access::ReadModifyWrite, strings::msetnx),
+    command("object",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::object),
+    command("persist",     2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::persist),
+    command("pexpire",     -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::pexpire),
+    command("pexpireat",   -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::pexpireat),
+    command("pexpiretime", 2,  READ,       ONE_KEY,         Access::Read,            expiry::pexpiretime),
+    command("ping",        -1, CONNECTION, NO_KEYS,         Access::None,            clients::ping),
+    command("psetex",      4,  WRITE,      ONE_KEY,         Access::Write,           strings::psetex),
+    command("pttl",        2,  READ,       ONE_KEY,         Access::Read,            expiry::pttl),
+    command("quit",        -1, CONNECTION, NO_KEYS,         Access::None,            clients::quit),
+    command("randomkey",   1,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::randomkey),
+    command("reset",       1,  CONNECTION, NO_KEYS,         Access::None,            clients::reset),
+    command("scan",        -2, READ_SLOW,  NO_KEYS,         Access::Read,            keys::scan),
+    command("select",      2,  CONNECTION, NO_KEYS,         Access::None,            clients::select),
+    command("set",         -3, WRITE,      ONE_KEY,         Access::Write,           strings::set),
+    command("setbit",      4,  WRITE_SLOW, ONE_KEY,         Access::ReadModifyWrite, bits::setbit),
+    command("setex",       4,  WRITE,      ONE_KEY,         Access::Write,           strings::setex),
+    command("setnx",       3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::setnx),
+    command("setrange",    4,  WRITE_SLOW, ONE_KEY,         Access::ReadModifyWrite, ranges::setrange),
+    command("strlen",      2,  READ,       ONE_KEY,         Access::Read,            strings::strlen),
+    command("substr",      4,  READ_SLOW,  ONE_KEY,         Access::Read,            ranges::getrange),
+    command("touch",       -2, READ,       ALL_KEYS,        Access::Read,            keys::exists),
+    command("ttl",         2,  READ,       ONE_KEY,         Access::Read,            expiry::ttl),
+    command("type",        2,  READ,       ONE_KEY,         Access::Read,            keys::kind),
+    command("unlink",      -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
 ];
 
 const _: () = assert!(COMMANDS.len() < NOWHERE as usize);
@@ -250,18 +305,38 @@ pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Argu
     }
 }
 
+/// Bytes that are quoted of a command's name, and of all its arguments together.
+const QUOTED_BYTES_MAX: usize = 128;
+
+/// Bytes that are quoted of an option that is none.
+const OPTION_BYTES_MAX: usize = 4096;
+
+/// What is quoted of `bytes`: as Redis does, what C would take for a text, up to a zero byte.
+fn quoted(bytes: &[u8], bytes_max: usize) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    &bytes[..end.min(bytes_max)]
+}
+
 /// Answers a request whose command is not in the table.
 #[cold]
 pub(crate) fn refuse_unknown(engine: &mut Engine, out: &mut Output, arguments: &Arguments<'_>) {
-    let quoted = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
-    let mut text = format!("ERR unknown command '{}', with args beginning with: ", quoted(&arguments[0]));
-    for argument in arguments.iter_from(1, 1).take(16) {
-        if text.len() > 256 {
+    engine.recorder.error(ErrorKind::Command, None);
+    let mut text = [b"ERR unknown command '", quoted(&arguments[0], QUOTED_BYTES_MAX), b"'"].concat();
+    if let Some(reason) = absent::reason(&arguments[0]) {
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(reason.as_bytes());
+        return reply::error(out.bytes(), &text);
+    }
+    let mut listed = Vec::new();
+    for argument in arguments.iter_from(1, 1) {
+        if listed.len() >= QUOTED_BYTES_MAX {
             break;
         }
-        text.push_str(&format!("'{}' ", quoted(argument)));
+        let room = QUOTED_BYTES_MAX - listed.len();
+        listed.extend([b"'", quoted(argument, room), b"' "].concat());
     }
-    engine.recorder.error(ErrorKind::Command, None);
+    text.extend_from_slice(b", with args beginning with: ");
+    text.extend_from_slice(&listed);
     reply::error(out.bytes(), &text);
 }
 
@@ -274,6 +349,14 @@ pub(crate) enum CommandError {
     Syntax,
     #[error("ERR value is not an integer or out of range")]
     NotAnInteger,
+    #[error("ERR value is not a valid float")]
+    NotAFloat,
+    #[error("ERR increment would produce NaN or Infinity")]
+    NotFinite,
+    #[error("ERR bit offset is not an integer or out of range")]
+    BitOffset,
+    #[error("ERR offset is out of range")]
+    Offset,
     #[error("ERR increment or decrement would overflow")]
     Overflow,
     #[error("ERR decrement would overflow")]
@@ -290,15 +373,19 @@ pub(crate) enum CommandError {
     AnswerTooLarge(usize),
     #[error("OOM command not allowed when used memory > 'maxmemory': remove keys or raise --memory-max")]
     OutOfMemory,
-    /// What else there is, in full.
-    #[error("{0}")]
-    Other(String),
+    /// What else there is, in full; it may quote a client's bytes.
+    #[error("{}", String::from_utf8_lossy(.0))]
+    Other(Vec<u8>),
 }
 
 impl CommandError {
     const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotAnInteger | Self::Overflow | Self::DecrementOverflow => ErrorKind::State,
+            Self::NotAnInteger
+            | Self::NotAFloat
+            | Self::NotFinite
+            | Self::Overflow
+            | Self::DecrementOverflow => ErrorKind::State,
             Self::KeyTooLarge(_) | Self::ValueTooLarge | Self::AnswerTooLarge(_) => ErrorKind::TooLarge,
             Self::OutOfMemory => ErrorKind::OutOfMemory,
             _ => ErrorKind::Command,
@@ -309,24 +396,30 @@ impl CommandError {
     fn answer(&self, context: &mut Context<'_>, operation: Option<u16>) {
         let name = context.command.name;
         let text = match self {
-            Self::Arity => format!("ERR wrong number of arguments for '{name}' command"),
-            Self::ExpireTime => format!("ERR invalid expire time in '{name}' command"),
-            other => other.to_string(),
+            Self::Arity => format!("ERR wrong number of arguments for '{name}' command").into(),
+            Self::ExpireTime => format!("ERR invalid expire time in '{name}' command").into(),
+            Self::Other(text) => text.clone(),
+            other => other.to_string().into(),
         };
         context.engine.recorder.error(self.kind(), operation);
         reply::error(context.out.bytes(), &text);
     }
 
+    /// An error that quotes what a client said, between two texts.
+    fn quoting(before: &str, said: &[u8], behind: &str) -> Self {
+        Self::Other([before.as_bytes(), quoted(said, OPTION_BYTES_MAX), behind.as_bytes()].concat())
+    }
+
     /// A subcommand that the command does not have.
     fn subcommand(command: &str, given: &[u8]) -> Self {
-        let given = String::from_utf8_lossy(&given[..given.len().min(128)]).into_owned();
-        Self::Other(format!("ERR unknown subcommand '{given}'. Try {command} HELP."))
+        let given = quoted(given, QUOTED_BYTES_MAX);
+        Self::quoting("ERR unknown subcommand '", given, &format!("'. Try {command} HELP."))
     }
 
     /// A subcommand given too few or too many arguments.
     fn subcommand_arity(command: &str, given: &[u8]) -> Self {
         let given = String::from_utf8_lossy(given).to_lowercase();
-        Self::Other(format!("ERR wrong number of arguments for '{command}|{given}' command"))
+        Self::Other(format!("ERR wrong number of arguments for '{command}|{given}' command").into())
     }
 }
 

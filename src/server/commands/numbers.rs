@@ -1,6 +1,6 @@
 //! Commands that count, and the arithmetic of numbers and moments that arrive as text.
 
-use crate::operation::{self, Effect, Rejection};
+use crate::operation::{self, Effect, FloatRejection, Rejection};
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::strings::check_sizes;
@@ -52,4 +52,23 @@ pub(super) fn incrby(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Re
 pub(super) fn decrby(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let delta = integer(&arguments[2])?.checked_neg().ok_or(CommandError::DecrementOverflow)?;
     add(context, &arguments[1], delta)
+}
+
+pub(super) fn incrbyfloat(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let (key, delta) = (&arguments[1], &arguments[2]);
+    check_sizes(context.engine, key, 0)?;
+    let mut text = String::new();
+    let answer = &mut text;
+    let rejected = context.update(key, |view, _| {
+        match operation::increment_float(view.map(View::current), delta, answer) {
+            Ok(effect) => (effect, None),
+            Err(rejection) => (Effect::Keep, Some(rejection)),
+        }
+    })?;
+    match rejected {
+        None => reply::bulk(context.out.bytes(), text.as_bytes()),
+        Some(FloatRejection::NotAFloat) => return Err(CommandError::NotAFloat),
+        Some(FloatRejection::NotFinite) => return Err(CommandError::NotFinite),
+    }
+    Ok(())
 }

@@ -128,36 +128,147 @@ pub(super) fn mset(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     Ok(())
 }
 
+pub(super) fn msetnx(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    if arguments.len().is_multiple_of(2) {
+        return Err(CommandError::Arity);
+    }
+    for index in (1..arguments.len()).step_by(2) {
+        check_sizes(context.engine, &arguments[index], arguments[index + 1].len())?;
+    }
+    let engine = &mut *context.engine;
+    let store = &engine.shared.store;
+    let pair = |index: usize| (store.hash(&arguments[index]), &arguments[index], &arguments[index + 1]);
+    let pairs = (1..arguments.len()).step_by(2).map(pair);
+    let done = store.put_all_if_none(pairs, &mut engine.clock).map_err(|_| CommandError::OutOfMemory)?;
+    reply::integer(context.out.bytes(), i64::from(done));
+    Ok(())
+}
+
+pub(super) fn setex(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    set_expiring(context, arguments, b"EX")
+}
+
+pub(super) fn psetex(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    set_expiring(context, arguments, b"PX")
+}
+
+fn set_expiring(
+    context: &mut Context<'_>,
+    arguments: &Arguments<'_>,
+    unit: &[u8],
+) -> Result<(), CommandError> {
+    let (key, value) = (&arguments[1], &arguments[3]);
+    check_sizes(context.engine, key, value.len())?;
+    let at = expiry_of(unit, &arguments[2], context.engine.clock.wall())?;
+    context.update(key, |view, now| {
+        let current = view.map(View::current);
+        let put = operation::put(current, value, Condition::Always, ExpiryChange::At(at), now);
+        (put.expect("nothing was asked of what is there"), ())
+    })?;
+    reply::ok(context.out.bytes());
+    Ok(())
+}
+
+pub(super) fn getset(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let (key, value) = (&arguments[1], &arguments[2]);
+    check_sizes(context.engine, key, value.len())?;
+    let (out, version) = (&mut *context.out, context.session.resp);
+    let engine = &mut *context.engine;
+    let updated = engine.shared.store.update(context.hash, key, &mut engine.clock, |view| {
+        answer_value(out, version, view);
+        (Effect::Store { value: operation::NewValue::Bytes(value), expires_at: None }, ())
+    });
+    updated.map(|_| ()).map_err(|_| CommandError::OutOfMemory)
+}
+
+pub(super) fn getex(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let (mut expiry, mut persist) = (None::<(Vec<u8>, &[u8])>, false);
+    let mut index = 2;
+    while let Some(option) = arguments.get(index) {
+        let name = option.to_ascii_uppercase();
+        let another = expiry.as_ref().is_some_and(|(unit, _)| *unit != name);
+        match name.as_slice() {
+            b"PERSIST" if expiry.is_none() => persist = true,
+            b"EX" | b"PX" | b"EXAT" | b"PXAT" if !persist && !another => {
+                index += 1;
+                expiry = Some((name, arguments.get(index).ok_or(CommandError::Syntax)?));
+            }
+            _ => return Err(CommandError::Syntax),
+        }
+        index += 1;
+    }
+    let (out, version) = (&mut *context.out, context.session.resp);
+    let engine = &mut *context.engine;
+    let now = engine.clock.wall();
+    let updated = engine.shared.store.update(context.hash, &arguments[1], &mut engine.clock, |view| {
+        // As Redis does, the time is only looked at when there is something to expire.
+        let change = match expiry.as_ref().filter(|_| view.is_some()) {
+            Some((unit, amount)) => match expiry_of(unit, amount, now) {
+                Ok(at) => ExpiryChange::At(at),
+                Err(error) => return (Effect::Keep, Err(error)),
+            },
+            None if persist => ExpiryChange::Clear,
+            None => ExpiryChange::Keep,
+        };
+        answer_value(out, version, view);
+        (operation::expire(view.map(View::current), change, now), Ok(()))
+    });
+    updated.map_err(|_| CommandError::OutOfMemory)?.answer
+}
+
 /// What SET was told beside key and value.
 #[derive(Default)]
-struct SetOptions {
+struct SetOptions<'a> {
     condition: Condition,
-    expiry: ExpiryChange,
+    /// Set only if this is what the key holds.
+    equal_to: Option<&'a [u8]>,
+    /// `EX` and its kin, and how much of it.
+    expiry: Option<(Vec<u8>, &'a [u8])>,
+    keep_expiry: bool,
     /// Answer with the value that was there.
     get: bool,
 }
 
-impl SetOptions {
-    fn parse(arguments: &Arguments<'_>, now: WallTime) -> Result<Self, CommandError> {
+impl<'a> SetOptions<'a> {
+    fn parse(arguments: &Arguments<'a>) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let mut index = 3;
         while let Some(option) = arguments.get(index) {
-            let plain = options.expiry == ExpiryChange::Clear;
-            match option.to_ascii_uppercase().as_slice() {
-                b"NX" if options.condition != Condition::Present => options.condition = Condition::Absent,
-                b"XX" if options.condition != Condition::Absent => options.condition = Condition::Present,
-                b"GET" => options.get = true,
-                b"KEEPTTL" if plain => options.expiry = ExpiryChange::Keep,
-                unit @ (b"EX" | b"PX" | b"EXAT" | b"PXAT") if plain => {
+            let name = option.to_ascii_uppercase();
+            let conditional = options.condition != Condition::Always || options.equal_to.is_some();
+            match name.as_slice() {
+                b"NX" if !conditional || options.condition == Condition::Absent => {
+                    options.condition = Condition::Absent;
+                }
+                b"XX" if !conditional || options.condition == Condition::Present => {
+                    options.condition = Condition::Present;
+                }
+                b"IFEQ" if !conditional => {
                     index += 1;
-                    let amount = arguments.get(index).ok_or(CommandError::Syntax)?;
-                    options.expiry = ExpiryChange::At(expiry_of(unit, amount, now)?);
+                    options.equal_to = Some(arguments.get(index).ok_or(CommandError::Syntax)?);
+                }
+                b"GET" => options.get = true,
+                b"KEEPTTL" if options.expiry.is_none() => options.keep_expiry = true,
+                b"EX" | b"PX" | b"EXAT" | b"PXAT" if !options.keep_expiry => {
+                    if options.expiry.as_ref().is_some_and(|(unit, _)| *unit != name) {
+                        return Err(CommandError::Syntax);
+                    }
+                    index += 1;
+                    options.expiry = Some((name, arguments.get(index).ok_or(CommandError::Syntax)?));
                 }
                 _ => return Err(CommandError::Syntax),
             }
             index += 1;
         }
         Ok(options)
+    }
+
+    fn expiry(&self, now: WallTime) -> Result<ExpiryChange, CommandError> {
+        match &self.expiry {
+            Some((unit, amount)) => expiry_of(unit, amount, now).map(ExpiryChange::At),
+            None if self.keep_expiry => Ok(ExpiryChange::Keep),
+            None => Ok(ExpiryChange::Clear),
+        }
     }
 }
 
@@ -176,7 +287,8 @@ fn expiry_of(unit: &[u8], amount: &[u8], now: WallTime) -> Result<WallTime, Comm
 fn set_with_options(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let (key, value) = (&arguments[1], &arguments[2]);
     let now = context.engine.clock.wall();
-    let options = SetOptions::parse(arguments, now)?;
+    let options = SetOptions::parse(arguments)?;
+    let expiry = options.expiry(now)?;
     let (out, version) = (&mut *context.out, context.session.resp);
     let engine = &mut *context.engine;
     let updated = engine.shared.store.update(context.hash, key, &mut engine.clock, |view| {
@@ -184,7 +296,10 @@ fn set_with_options(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
             answer_value(out, version, view);
         }
         let current = view.map(View::current);
-        match operation::put(current, value, options.condition, options.expiry, now) {
+        if options.equal_to.is_some_and(|value| view.is_none_or(|view| view.value() != value)) {
+            return (Effect::Keep, false);
+        }
+        match operation::put(current, value, options.condition, expiry, now) {
             Ok(effect) => (effect, true),
             Err(_) => (Effect::Keep, false),
         }

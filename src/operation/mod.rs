@@ -4,6 +4,11 @@
 //! coordinator and a replay compute the same. It neither stores, nor issues versions, nor allocates: a new value
 //! is described by parts that the store lays down in one cell.
 
+pub mod bits;
+mod float;
+
+pub use float::{FloatRejection, increment_float};
+
 use crate::message::{Condition, ExpiryChange};
 use crate::types::{Version, WallTime};
 
@@ -152,6 +157,33 @@ pub fn append<'v>(
         None => Effect::Store { value: NewValue::Bytes(suffix), expires_at: None },
     };
     Ok((effect, after))
+}
+
+/// Overwrites the value from `offset` on by `part`, behind zeros if it ends before that; an absent key counts as empty.
+/// The expiry stays. Returns the new length in bytes. `scratch` holds the new value.
+///
+/// # Errors
+/// [`Rejection::ValueTooLarge`] beyond `value_bytes_max`.
+pub fn set_range<'v>(
+    current: Option<Current<'_>>,
+    offset: usize,
+    part: &[u8],
+    value_bytes_max: usize,
+    scratch: &'v mut Vec<u8>,
+) -> Result<(Effect<'v>, usize), Rejection> {
+    let before = current.map_or(&[][..], |current| current.value);
+    if part.is_empty() {
+        return Ok((Effect::Keep, before.len()));
+    }
+    let end = offset.checked_add(part.len()).filter(|&end| end <= value_bytes_max);
+    let end = end.ok_or(Rejection::ValueTooLarge)?;
+    scratch.clear();
+    scratch.extend_from_slice(before);
+    scratch.resize(before.len().max(end), 0);
+    scratch[offset..end].copy_from_slice(part);
+    let length = scratch.len();
+    let expires_at = current.and_then(|current| current.expires_at);
+    Ok((Effect::Store { value: NewValue::Bytes(scratch), expires_at }, length))
 }
 
 /// Changes the expiry of a key that is there, and leaves its value.
