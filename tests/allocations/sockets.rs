@@ -174,6 +174,18 @@ fn table_bytes(buckets: usize) -> usize {
     buckets * 8 + buckets + 16
 }
 
+/// What was counted since `before`, but for the table of waiting threads that the locks' library makes when a thread
+/// first has to wait for another: once a process, whenever that happens.
+fn since(before: &Counts) -> Counts {
+    const QUEUES_BYTES: usize = 1024;
+    const TABLE_BYTES: usize = 32;
+    let mut counts = before.since();
+    if (counts.aligned[QUEUES_BYTES], counts.narrow[TABLE_BYTES]) == (1, 1) {
+        (counts.aligned[QUEUES_BYTES], counts.narrow[TABLE_BYTES]) = (0, 0);
+    }
+    counts
+}
+
 pub(crate) fn workers_allocate_only_cells_and_tables(workers: usize, dialect: Dialect) {
     let mut config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
     config.workers = WorkerCount::new(workers).expect("a number of workers");
@@ -186,19 +198,19 @@ pub(crate) fn workers_allocate_only_cells_and_tables(workers: usize, dialect: Di
 
     let before = Counts::now();
     clients.run(Kind::Get, 0, GETS, KEYS);
-    let gets = before.since();
+    let gets = since(&before);
     println!("{GETS} GETs, {}", what(&gets));
     assert_eq!(gets.total(), 0, "{}", what(&gets));
 
     let before = Counts::now();
     clients.run(Kind::Set, 0, SETS, KEYS);
-    let sets = before.since();
+    let sets = since(&before);
     println!("{SETS} SETs of keys that are there, {}", what(&sets));
     assert_eq!(sets.total(), 0, "values of the same length lie where they lay: {}", what(&sets));
 
     let before = Counts::now();
     clients.run(Kind::Set, KEYS, SETS, u64::MAX);
-    let mut news = before.since();
+    let mut news = since(&before);
     println!("{SETS} SETs of new keys, {}", what(&news));
     assert_eq!(news.narrow[CELL_BYTES], SETS, "one cell each: {}", what(&news));
     news.narrow[CELL_BYTES] = 0;
