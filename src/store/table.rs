@@ -2,8 +2,8 @@
 //!
 //! Invariant: an operation locks one shard, once; one that must see several keys at once locks theirs in order. A shard
 //! is an arc of the ring: the bits that choose it are the top bits of the token. Prefetching touches no lock where
-//! it only guesses (`prefetch_slot`), so
-//! its guesses are never trusted. It does not know what expiry, conditions or memory limits mean.
+//! it only guesses (`prefetch_slot`), so its guesses are never trusted. It does not know what expiry, conditions or
+//! memory limits mean.
 #![allow(unsafe_code)]
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};

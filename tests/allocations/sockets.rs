@@ -175,12 +175,12 @@ fn table_bytes(buckets: usize) -> usize {
 }
 
 /// What was counted since `before`, but for the table of waiting threads that the locks' library makes when a thread
-/// first has to wait for another: once a process, whenever that happens.
+/// first has to wait for another: once a process, whenever that happens, or twice if two threads make it at a time.
 fn since(before: &Counts) -> Counts {
     const QUEUES_BYTES: usize = 1024;
     const TABLE_BYTES: usize = 32;
     let mut counts = before.since();
-    if (counts.aligned[QUEUES_BYTES], counts.narrow[TABLE_BYTES]) == (1, 1) {
+    if let (1, 1) | (2, 2) = (counts.aligned[QUEUES_BYTES], counts.narrow[TABLE_BYTES]) {
         (counts.aligned[QUEUES_BYTES], counts.narrow[TABLE_BYTES]) = (0, 0);
     }
     counts
