@@ -3,11 +3,12 @@
 //! A tour, in reading order: [`types`] and [`message`] say what is spoken of, [`protocol`] turns it into bytes
 //! and back, [`operation`] computes what a read-modify-write leaves behind, [`store`] keeps the cells,
 //! [`metrics`] counts and times, [`server`] is the only part that touches sockets, threads and clocks, and
-//! [`client`] is the other end of the wire.
+//! [`client`] is the other end of the wire. [`history`] judges what clients were told.
 
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod history;
 pub mod message;
 pub mod metrics;
 pub mod operation;
