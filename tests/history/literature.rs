@@ -120,7 +120,7 @@ fn a_version_may_rise_without_a_write_but_never_fall() {
     settled.holds(1, 8..=9, Ask::Read, &[3], 11).is_not_linearizable(&[4]);
     let mut denied = Script::new();
     denied.applied(0, 0..=1, Ask::write(1), 5).not_met(0, 2..=3, Ask::compare_version(rank(5), 2), 5);
-    denied.is_not_linearizable(&[1]);
+    denied.is_not_linearizable(&[0, 1]);
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub fn check(key: &KeyHistory<'_>, budget: &Budget) -> Verdict {
     match search::run(problem, budget.bytes_max, &mut steps_left) {
         Ok(true) => Verdict::Holds,
         Ok(false) => {
-            let (places, is_minimal) = smallest::proof(key, budget);
+            let (places, is_minimal) = smallest::proof(key, budget, budget.steps_max - steps_left);
             Verdict::Violation(Box::new(Violation::new(Promise::Linearizable, key, places, is_minimal)))
         }
         Err(search::OutOf::Memory) => Verdict::Undecided(Undecided::Memory { bytes_max: budget.bytes_max }),

@@ -65,6 +65,8 @@ pub(super) struct Problem {
     pub(super) candidates: Vec<Candidate>,
     /// Places of the required ones, in order of return.
     pub(super) by_return: Vec<u32>,
+    /// Places of the optional ones that take effect by a known time or never, in order of that time.
+    pub(super) by_deadline: Vec<u32>,
     /// Versions told by the required ones, ascending. They must come in this order, as versions never fall.
     pub(super) versions: Vec<Rank>,
     pub(super) values: Values,
@@ -72,6 +74,10 @@ pub(super) struct Problem {
     pub(super) needed: Vec<u32>,
     /// For each value, whether at most one moment brings it about: once gone, it does not return.
     pub(super) comes_once: Vec<bool>,
+    /// The longest value needed, if values only ever grow: then the key grows towards it until nobody needs it any more.
+    pub(super) grows_to: Option<Value>,
+    /// For each value, whether it is that one or a beginning of it.
+    pub(super) is_on_the_way: Vec<bool>,
     /// Whether some required operation needs a value that nothing brings about.
     pub(super) is_hopeless: bool,
 }
@@ -97,10 +103,10 @@ impl Problem {
             .collect();
         candidates.sort_by_key(|candidate| (candidate.invoked_at, candidate.returned_at));
         find_twins(&mut candidates);
-        let required = |&(_, candidate): &(u32, &Candidate)| candidate.is_required;
-        let mut by_return: Vec<u32> =
-            (0..).zip(&candidates).filter(required).map(|(place, _)| place).collect();
-        by_return.sort_by_key(|&place| candidates[place as usize].returned_at);
+        let by_return = places_by_return(&candidates, |candidate| candidate.is_required);
+        let by_deadline = places_by_return(&candidates, |candidate| {
+            !candidate.is_required && candidate.returned_at != u64::MAX
+        });
         let told = |&place: &u32| candidates[place as usize].version;
         let mut versions: Vec<Rank> = by_return.iter().filter_map(told).collect();
         versions.sort_unstable();
@@ -111,7 +117,24 @@ impl Problem {
         let sources = sources(&candidates, &values);
         let comes_once = sources.iter().map(|&sources| sources <= 1).collect();
         let is_hopeless = needed.iter().zip(&sources).any(|(&needed, &sources)| needed > 0 && sources == 0);
-        Self { candidates, by_return, versions, values, needed, comes_once, is_hopeless }
+        let only_grows = candidates
+            .iter()
+            .all(|candidate| candidate.is_effectless || matches!(candidate.ask, Ask::Append(_)));
+        let needs = candidates.iter().filter_map(|candidate| candidate.needs);
+        let grows_to = needs.max_by_key(|&value| values.length(value)).filter(|_| only_grows);
+        let is_on_the_way = beginnings(grows_to, &values);
+        Self {
+            candidates,
+            by_return,
+            by_deadline,
+            versions,
+            values,
+            needed,
+            comes_once,
+            grows_to,
+            is_on_the_way,
+            is_hopeless,
+        }
     }
 }
 
@@ -156,6 +179,13 @@ impl Candidate {
     }
 }
 
+fn places_by_return(candidates: &[Candidate], filter: impl Fn(&Candidate) -> bool) -> Vec<u32> {
+    let mut places: Vec<u32> =
+        (0..).zip(candidates).filter(|(_, candidate)| filter(candidate)).map(|(place, _)| place).collect();
+    places.sort_by_key(|&place| candidates[place as usize].returned_at);
+    places
+}
+
 fn find_twins(candidates: &mut [Candidate]) {
     let mut latest: HashMap<Ask, u32> = HashMap::new();
     for (place, candidate) in (0..).zip(candidates) {
@@ -163,6 +193,17 @@ fn find_twins(candidates: &mut [Candidate]) {
             candidate.twin = latest.insert(candidate.ask, place);
         }
     }
+}
+
+/// For each value, whether it is `whole` or a beginning of it.
+fn beginnings(whole: Option<Value>, values: &Values) -> Vec<bool> {
+    let mut is_beginning = vec![false; values.count()];
+    let mut rest = whole;
+    while let Some(value) = rest {
+        is_beginning[value.index()] = true;
+        rest = values.pop(value).map(|(before, _)| before);
+    }
+    is_beginning
 }
 
 /// For each value that is named, at how many moments at most it can come about; the beginning is one.

@@ -6,13 +6,14 @@
 //! grow with the history. Rules, beside the two papers':
 //! - What fits the present state and does not change it comes at once: it could only be moved up to here.
 //! - An operation that may be left out is not followed by an overwrite: leaving it out would have done as well.
-//! - Versions told come in their order; a value that comes about once is not left while somebody still needs it.
+//! - Versions told come in their order. A value that comes about once is not left while somebody still needs it, and a
+//!   key that is only appended to grows towards the longest value needed.
 
 use crate::history::linearizability::links::{Links, List};
 use crate::history::linearizability::memo::{Fingerprint, Memo};
 use crate::history::linearizability::model::{State, step};
 use crate::history::linearizability::problem::Problem;
-use crate::history::value::Values;
+use crate::history::value::{Value, Values};
 
 /// What was spent before there was an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,8 +38,10 @@ struct Standing {
     is_idle: bool,
     /// Latest invocation among the operations in order.
     invoked_last: u64,
-    /// The operations in order.
+    /// The operations in order, without optional ones whose time is over: they make no difference any more.
     members: Fingerprint,
+    /// Places in `by_deadline` before this are of optional operations whose time is over.
+    expired: usize,
     /// Places in `by_return` before this are in order.
     returned: usize,
     /// Required operations in order that told a version.
@@ -60,8 +63,6 @@ struct Search {
     now: Standing,
     trail: Vec<Placed>,
     memo: Memo,
-    /// Some operations can be lost by waiting: optional ones that take effect by a known time.
-    has_deadlines: bool,
     steps: u64,
 }
 
@@ -83,15 +84,12 @@ impl Search {
             .iter()
             .map(|candidate| if candidate.is_required { REQUIRED } else { OPTIONAL })
             .collect();
-        let has_deadlines = problem
-            .candidates
-            .iter()
-            .any(|candidate| !candidate.is_required && candidate.returned_at != u64::MAX);
         let now = Standing {
             state: State::NEW,
             is_idle: false,
             invoked_last: 0,
             members: Fingerprint::default(),
+            expired: 0,
             returned: 0,
             versions_told: 0,
         };
@@ -101,7 +99,6 @@ impl Search {
             now,
             trail: Vec::new(),
             memo: Memo::default(),
-            has_deadlines,
             steps: 0,
             problem,
         }
@@ -190,11 +187,27 @@ impl Search {
         }
         let before = self.now.state;
         let after = step(before, candidate, &mut self.problem.values)?;
-        let left = before.value.index();
-        let is_missed = after.value != before.value
-            && self.problem.comes_once.get(left) == Some(&true)
-            && self.problem.needed[left] > u32::from(candidate.needs == Some(before.value));
-        (!is_missed).then_some(after)
+        let is_dead_end = after.value != before.value
+            && (self.is_missed(before.value, candidate.needs)
+                || self.is_astray(after.value, candidate.needs));
+        (!is_dead_end).then_some(after)
+    }
+
+    /// Whether the key never holds `value` again after an operation that has these `needs`, and somebody still needs it.
+    fn is_missed(&self, value: Value, needs: Option<Value>) -> bool {
+        self.problem.comes_once.get(value.index()) == Some(&true) && self.is_needed_after(value, needs)
+    }
+
+    /// Whether the key never comes to hold the value that it must grow to, after an operation that has these `needs` and
+    /// leaves `value`.
+    fn is_astray(&self, value: Value, needs: Option<Value>) -> bool {
+        let is_on_the_way = self.problem.is_on_the_way.get(value.index()) == Some(&true);
+        !is_on_the_way && self.problem.grows_to.is_some_and(|whole| self.is_needed_after(whole, needs))
+    }
+
+    /// Whether somebody else needs `value`, beside an operation that has these `needs`.
+    fn is_needed_after(&self, value: Value, needs: Option<Value>) -> bool {
+        self.problem.needed[value.index()] > u32::from(needs == Some(value))
     }
 
     /// Puts in order what can come next and changes nothing.
@@ -212,20 +225,14 @@ impl Search {
         }
     }
 
-    /// Whether an optional operation could come next, and no more once one invoked at `invoked_at` is in order.
+    /// Whether the time of an optional operation would be over once one invoked at `invoked_at` is in order.
     fn would_miss_a_deadline(&self, invoked_at: u64) -> bool {
-        if !self.has_deadlines || invoked_at <= self.now.invoked_last {
-            return false;
-        }
-        let mut next = self.open.first(OPTIONAL);
-        while let Some(place) = next.filter(|&place| self.within_horizon(place)) {
+        let next = self.problem.by_deadline[self.now.expired..].iter();
+        next.map_while(|&place| {
             let deadline = self.problem.candidates[place as usize].returned_at;
-            if (self.now.invoked_last..invoked_at).contains(&deadline) {
-                return true;
-            }
-            next = self.open.after(place);
-        }
-        false
+            (deadline < invoked_at).then_some(place)
+        })
+        .any(|place| !self.in_order[place as usize])
     }
 
     fn put(&mut self, place: u32, state: State, is_forced: bool) {
@@ -241,6 +248,14 @@ impl Search {
         now.is_idle = !candidate.is_required;
         now.invoked_last = now.invoked_last.max(candidate.invoked_at);
         now.members = now.members.with(Fingerprint::of(OPERATION, u64::from(place), 0));
+        while let Some(&first) = self.problem.by_deadline.get(now.expired)
+            && self.problem.candidates[first as usize].returned_at < now.invoked_last
+        {
+            if self.in_order[first as usize] {
+                now.members = now.members.with(Fingerprint::of(OPERATION, u64::from(first), 0));
+            }
+            now.expired += 1;
+        }
         now.versions_told += usize::from(candidate.is_required && candidate.version.is_some());
         while let Some(&first) = self.problem.by_return.get(now.returned)
             && self.in_order[first as usize]

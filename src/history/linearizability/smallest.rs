@@ -10,13 +10,19 @@ use crate::history::linearizability::search;
 use crate::history::operation::Operation;
 use crate::history::record::KeyHistory;
 
-/// One attempt may take this part of the budget.
-const ATTEMPTS_MIN: u64 = 16;
+/// Steps that each attempt may take, however few it took to refute the whole.
+const ATTEMPT_STEPS_MIN: u64 = 1_000_000;
 
-/// Places of the operations of a proof, and whether it is known to be minimal. `key` is known not to be linearizable.
-pub(super) fn proof(key: &KeyHistory<'_>, budget: &Budget) -> (Vec<usize>, bool) {
-    let mut judge =
-        Judge { key, budget, steps_left: budget.steps_max, kept: vec![false; key.operations.len()] };
+/// Places of the operations of a proof, and whether it is known to be minimal. `key` is known not to be linearizable,
+/// after so many steps: each attempt may take about as many.
+pub(super) fn proof(key: &KeyHistory<'_>, budget: &Budget, steps_taken: u64) -> (Vec<usize>, bool) {
+    let mut judge = Judge {
+        key,
+        bytes_max: budget.bytes_max,
+        attempt_steps_max: ATTEMPT_STEPS_MIN.saturating_add(steps_taken),
+        steps_left: budget.steps_max,
+        kept: vec![false; key.operations.len()],
+    };
     let mut proof: Vec<usize> = (0..key.operations.len())
         .filter(|&place| Role::of(place, &key.operations[place]) == Role::Must)
         .collect();
@@ -28,7 +34,8 @@ pub(super) fn proof(key: &KeyHistory<'_>, budget: &Budget) -> (Vec<usize>, bool)
 
 struct Judge<'k> {
     key: &'k KeyHistory<'k>,
-    budget: &'k Budget,
+    bytes_max: usize,
+    attempt_steps_max: u64,
     steps_left: u64,
     /// Reused from attempt to attempt: which operations are in the proof.
     kept: Vec<bool>,
@@ -85,7 +92,7 @@ impl Judge<'_> {
     }
 
     fn attempt(&mut self, proof: &[usize]) -> Shown {
-        let share = (self.budget.steps_max / ATTEMPTS_MIN).min(self.steps_left);
+        let share = self.attempt_steps_max.min(self.steps_left);
         if share == 0 {
             return Shown::Nothing;
         }
@@ -99,7 +106,7 @@ impl Judge<'_> {
         };
         let problem = Problem::new(self.key, role);
         let mut share_left = share;
-        let result = search::run(problem, self.budget.bytes_max, &mut share_left);
+        let result = search::run(problem, self.bytes_max, &mut share_left);
         // Even a part that is refuted at sight costs something.
         self.steps_left = self.steps_left.saturating_sub((share - share_left).max(1));
         match result {
