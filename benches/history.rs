@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use annulus::history::linearizability::{self, Budget};
-use annulus::history::{Verdict, regularity};
+use annulus::history::{History, Verdict, regularity};
 use atomic::{Mix, Plan};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fastrand::Rng;
@@ -35,7 +35,7 @@ fn judged(criterion: &mut Criterion) {
             group.throughput(Throughput::Elements(HISTORIES * u64::from(operations)));
             group.bench_function("linearizability", |bencher| {
                 bencher.iter(|| {
-                    for key in histories.iter().flat_map(|history| history.keys()) {
+                    for key in histories.iter().flat_map(History::keys) {
                         let verdict = linearizability::check(black_box(&key), &Budget::default());
                         assert_eq!(verdict, Verdict::Holds);
                     }
@@ -43,7 +43,7 @@ fn judged(criterion: &mut Criterion) {
             });
             group.bench_function("regularity", |bencher| {
                 bencher.iter(|| {
-                    for key in histories.iter().flat_map(|history| history.keys()) {
+                    for key in histories.iter().flat_map(History::keys) {
                         assert_eq!(regularity::check(black_box(&key)), Verdict::Holds);
                     }
                 });

@@ -1,8 +1,8 @@
 //! One operation on one key: what was asked and when, what was answered and when.
 //!
 //! Invariant: an outcome is what the client knows, never what the cluster did. A condition that did not hold is an
-//! answer ([`Answer::NotMet`]), not a refusal: a refusal says that surely nothing was applied and nothing was looked at.
-//! Times are in any one monotone unit; equal times count as concurrent.
+//! answer ([`Answer::NotMet`]), not a refusal: a refusal says that surely nothing was applied and nothing was looked
+//! at. Times are in any one monotone unit; equal times count as concurrent.
 
 use std::fmt;
 use std::num::NonZero;

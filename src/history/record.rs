@@ -1,8 +1,8 @@
 //! Histories: operations as they are asked and answered, kept by key.
 //!
 //! Invariant: an operation is answered at most once, not before it was asked, and with an answer that fits what was
-//! asked. Nothing is judged here. Several recorders (one a thread, say) may each keep a history by the same clock and be
-//! put together afterwards.
+//! asked. Nothing is judged here. Several recorders (one a thread, say) may each keep a history by the same clock and
+//! be put together afterwards.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Linearizable histories of any length: clients with random delays before one atomic store.
 //!
-//! Invariant: every operation takes effect at one moment between its invocation and its return, those of unknown outcome
-//! at any later moment or never. Values written are unique. Versions rise with each change, and at times without one.
+//! Invariant: every operation takes effect at one moment between its invocation and its return, those of unknown
+//! outcome at any later moment or never. Values written are unique. Versions rise with each change, and at times
+//! without one.
 
 use std::collections::BTreeMap;
 

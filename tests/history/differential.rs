@@ -6,7 +6,7 @@ use annulus::types::Level;
 use fastrand::Rng;
 
 use crate::reference;
-use crate::script::KEY;
+use crate::script::{KEY, rank};
 
 /// Beyond this, trying all permutations takes too long.
 const OPERATIONS_MAX: usize = 6;
@@ -33,7 +33,7 @@ fn ask(rng: &mut Rng, flavour: Flavour) -> Ask {
         0 => Condition::Absent,
         1 => Condition::Present,
         2 | 3 => Condition::ValueIs(rng.u64(1..4)),
-        _ => Condition::VersionIs(Rank::new(rng.u128(1..6)).unwrap()),
+        _ => Condition::VersionIs(rank(rng.u128(1..6))),
     };
     match (flavour, rng.u8(0..10)) {
         (_, 0..4) => Ask::Read,

@@ -24,7 +24,7 @@ fn a_stale_read_is_sequentially_consistent_only() {
     Script::new().write(0, 0..=1, 1).read_absent(1, 2..=3).is_not_linearizable(&[0, 1]);
 }
 
-/// Attiya, Bar-Noy and Dolev 1995, section 1: two reads during one write, the later of which sees the older value.
+/// Attiya, Bar-Noy and Dolev 1995: two reads during one write, the later of which sees the older value.
 #[test]
 fn new_old_inversion() {
     Script::new()
@@ -41,7 +41,7 @@ fn new_old_inversion() {
         .is_linearizable();
 }
 
-/// Lowe 2017, section 2: a pending operation may have taken effect, and then it must be in the order.
+/// Lowe 2017: a pending operation may have taken effect, and then it must be in the order.
 #[test]
 fn a_pending_write_happened_or_not() {
     Script::new().pending(0, 5, Ask::write(1)).read_absent(1, 6..=7).is_linearizable();

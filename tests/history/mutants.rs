@@ -120,14 +120,13 @@ fn one_stale_read_among_hundreds_is_found_and_proved() {
             let mut history = atomic::history(&mut Rng::with_seed(seed), &plan);
             let operations = history.key(Key(0)).operations;
             let end = operations.iter().map(|operation| operation.invoked_at).max().expect("there are some");
-            let early = operations.iter().filter_map(|operation| match operation.outcome {
+            let mut early = operations.iter().filter_map(|operation| match operation.outcome {
                 Outcome::Done { answer: Answer::Holds(value), .. } if operation.returned_at < end / 3 => {
                     Some(value)
                 }
                 _ => None,
             });
-            let stale =
-                early.filter(|&value| value != Value::ABSENT).last().expect("something was read early");
+            let stale = early.rfind(|&value| value != Value::ABSENT).expect("something was read early");
             let at = end + 10_000;
             let client = ClientId(99);
             let id = history.invoke(client, Key(0), annulus::types::Level::Linearizable, Ask::Read, at);

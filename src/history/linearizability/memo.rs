@@ -1,9 +1,9 @@
 //! What the search has tried: sets of operations put in order, with the state they led to (Lowe, "Testing for
-//! linearizability", 2017, section 4, after Wing and Gong 1993).
+//! linearizability", 2017, after Wing and Gong 1993).
 //!
 //! Invariant: a situation is remembered by 128 bits that depend on it alone, not on the way there and not on chance.
-//! That any two of the situations in a memory of a gigabyte share them by accident, which could hide an order and make a
-//! false alarm, has a probability below 2^-80.
+//! That any two of the situations in a memory of a gigabyte share them by accident, which could hide an order and make
+//! a false alarm, has a probability below 2^-80.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};

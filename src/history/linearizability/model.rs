@@ -1,7 +1,7 @@
 //! The sequential object: what one key does if operations come one at a time.
 //!
-//! Invariant: pure. The version is known as a lower bound: an observation may find it higher, since it may rise without a
-//! change of value, and a change puts it higher, by an unknown amount unless the version was told.
+//! Invariant: pure. The version is known as a lower bound: an observation may find it higher, since it may rise
+//! without a change of value, and a change puts it higher, by an unknown amount unless the version was told.
 
 use crate::history::linearizability::problem::Candidate;
 use crate::history::operation::{Answer, Ask, Condition, Rank};

@@ -1,4 +1,5 @@
-//! What the search works on: the operations that count, in order of invocation, and what can be told of them beforehand.
+//! What the search works on: the operations that count, in order of invocation, and what can be told of them
+//! beforehand.
 //!
 //! Invariant: what is derived here only ever rules out what no order could contain, so it speeds the search up and
 //! never changes its answer.
@@ -74,7 +75,8 @@ pub(super) struct Problem {
     pub(super) needed: Vec<u32>,
     /// For each value, whether at most one moment brings it about: once gone, it does not return.
     pub(super) comes_once: Vec<bool>,
-    /// The longest value needed, if values only ever grow: then the key grows towards it until nobody needs it any more.
+    /// The longest value needed, if values only ever grow: then the key grows towards it until nobody needs it any
+    /// more.
     pub(super) grows_to: Option<Value>,
     /// For each value, whether it is that one or a beginning of it.
     pub(super) is_on_the_way: Vec<bool>,

@@ -1,9 +1,9 @@
 //! The search for an order: Wing and Gong's ("Testing and Verifying Concurrent Objects", 1993) with Lowe's memory of
 //! what was tried ("Testing for linearizability", 2017), as Porcupine does it, key by key.
 //!
-//! Invariant: it says that there is no order only after trying all that could be; the rules below leave out only such as
-//! have an equal that is tried. It is a loop over a trail of choices and undoes them one by one, so its stack does not
-//! grow with the history. Rules, beside the two papers':
+//! Invariant: it says that there is no order only after trying all that could be; the rules below leave out only such
+//! as have an equal that is tried. It is a loop over a trail of choices and undoes them one by one, so its stack does
+//! not grow with the history. Rules, beside the two papers':
 //! - What fits the present state and does not change it comes at once: it could only be moved up to here.
 //! - An operation that may be left out is not followed by an overwrite: leaving it out would have done as well.
 //! - Versions told come in their order. A value that comes about once is not left while somebody still needs it, and a
@@ -193,13 +193,14 @@ impl Search {
         (!is_dead_end).then_some(after)
     }
 
-    /// Whether the key never holds `value` again after an operation that has these `needs`, and somebody still needs it.
+    /// Whether the key never holds `value` again after an operation that has these `needs`, and somebody still needs
+    /// it.
     fn is_missed(&self, value: Value, needs: Option<Value>) -> bool {
         self.problem.comes_once.get(value.index()) == Some(&true) && self.is_needed_after(value, needs)
     }
 
-    /// Whether the key never comes to hold the value that it must grow to, after an operation that has these `needs` and
-    /// leaves `value`.
+    /// Whether the key never comes to hold the value that it must grow to, after an operation that has these `needs`
+    /// and leaves `value`.
     fn is_astray(&self, value: Value, needs: Option<Value>) -> bool {
         let is_on_the_way = self.problem.is_on_the_way.get(value.index()) == Some(&true);
         !is_on_the_way && self.problem.grows_to.is_some_and(|whole| self.is_needed_after(whole, needs))

@@ -1,8 +1,8 @@
 //! What quorum reads and writes of one key promise: each promise in a file of its own.
 //!
-//! Quorum reads and writes are not linearizable. A write that was refused by some replicas and tried again with a higher
-//! version may be seen, overwritten and seen again; one of unknown outcome, or at level one, may be seen at any later
-//! time. What holds nevertheless is judged here, by versions where they were told, else by values (Lamport, "On
+//! Quorum reads and writes are not linearizable. A write that was refused by some replicas and tried again with a
+//! higher version may be seen, overwritten and seen again; one of unknown outcome, or at level one, may be seen at any
+//! later time. What holds nevertheless is judged here, by versions where they were told, else by values (Lamport, "On
 //! Interprocess Communication", 1986, calls it regularity; that reads never go back is what write-back adds, after
 //! Attiya, Bar-Noy and Dolev, "Sharing Memory Robustly in Message-Passing Systems", 1995).
 //!

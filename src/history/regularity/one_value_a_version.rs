@@ -1,7 +1,7 @@
 //! A version is issued once and stands for one value, whoever sees it at whatever level.
 //!
-//! Increments and appends count as far as they tell what they left. A removal may tell the version of an absence that it
-//! found, so two of them may tell the same.
+//! Increments and appends count as far as they tell what they left. A removal may tell the version of an absence that
+//! it found, so two of them may tell the same.
 
 use std::collections::HashMap;
 

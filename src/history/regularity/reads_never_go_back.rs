@@ -1,4 +1,5 @@
-//! Quorum reads never go back in time: whoever begins after a read ended, wherever, sees what it saw or something later.
+//! Quorum reads never go back in time: whoever begins after a read ended, wherever, sees what it saw or something
+//! later.
 //!
 //! This is also what keeps a write that failed half-way: once a read returned it, it stays. A condition that did not
 //! hold has read the version it tells.

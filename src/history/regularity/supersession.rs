@@ -1,8 +1,9 @@
 //! What was seen although something later had been seen before: the ground of three promises.
 //!
-//! Invariant: "later" is never a guess. By version it is a higher one. By value: once an operation was acknowledged, all
-//! that it ever leaves ranks no higher than what it left then; whoever begins afterwards and sees something else has
-//! therefore seen something later, and whoever begins after that one ended must see no less. Equal times are concurrent.
+//! Invariant: "later" is never a guess. By version it is a higher one. By value: once an operation was acknowledged,
+//! all that it ever leaves ranks no higher than what it left then; whoever begins afterwards and sees something else
+//! has therefore seen something later, and whoever begins after that one ended must see no less. Equal times are
+//! concurrent.
 
 use crate::history::operation::Rank;
 use crate::history::record::KeyHistory;
@@ -81,7 +82,8 @@ fn outdated_by_value(key: &KeyHistory<'_>, sightings: &[Sighting], kind: Kind) -
 
 /// Sightings of a content, to find the one that ended first among those that began after a moment.
 struct Evidence {
-    /// In order of invocation, each with the first to end from there on, and the first to end that shows something else.
+    /// In order of invocation, each with the first to end from there on, and the first to end that shows something
+    /// else.
     from: Vec<(u64, Ended, Option<Ended>)>,
 }
 
