@@ -165,3 +165,42 @@ fn coverage_says_what_could_be_judged() {
     let untold = Coverage { by_value: 0, unjudged: 2, ..coverage };
     assert_eq!(Coverage::of(&script.key()), untold);
 }
+
+#[test]
+fn a_write_takes_a_version_that_nobody_saw_before() {
+    let mut script = Script::new();
+    script.unknown(0, 0..=1, Ask::write(1)).holds(1, 2..=3, READ, &[1], 5).applied(
+        0,
+        4..=5,
+        Ask::write(2),
+        5,
+    );
+    script.breaks(Promise::ReadsNeverGoBack, &[1, 2]);
+}
+
+#[test]
+fn removals_may_tell_the_version_of_the_absence_that_they_find() {
+    let mut script = Script::new();
+    script.applied(0, 0..=1, Ask::remove(), 5).applied(0, 2..=3, Ask::remove(), 5).is_regular();
+}
+
+#[test]
+fn equal_times_are_concurrent() {
+    Script::new().write(0, 0..=1, 1).write(0, 2..=4, 2).read(1, 4..=5, 1).is_regular();
+    Script::new().write(0, 0..=2, 1).write(1, 2..=3, 2).read(1, 4..=5, 1).is_regular();
+}
+
+#[test]
+fn a_read_is_judged_by_those_that_saw_something_else() {
+    let mut script = Script::new();
+    script.write(0, 0..=1, 1).unknown(0, 2..=3, Ask::write(2)).read(1, 2..=3, 1).read(2, 4..=9, 2);
+    script.read(3, 10..=11, 1);
+    script.breaks(Promise::ReadsNeverGoBack, &[0, 3, 4]);
+}
+
+#[test]
+fn what_is_written_later_explains_nothing() {
+    let mut script = Script::new();
+    script.write(0, 0..=1, 1).write(0, 2..=3, 2).read(1, 4..=5, 1).write(0, 6..=7, 1);
+    script.breaks(Promise::AcknowledgedWritesStay, &[0, 1, 2]);
+}

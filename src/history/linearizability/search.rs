@@ -136,20 +136,19 @@ impl Search {
         self.problem.candidates[place as usize].invoked_at <= self.horizon()
     }
 
-    /// Required operations are tried first: most of the optional ones never happened.
+    /// Required operations are tried first: most of the optional ones never happened. The one that was invoked first
+    /// is within the horizon, since the one that returned first is.
     fn first_choice(&self) -> Option<u32> {
-        let required = self.open.first(REQUIRED).filter(|&place| self.within_horizon(place));
-        required.or_else(|| self.first_optional())
-    }
-
-    fn first_optional(&self) -> Option<u32> {
-        self.open.first(OPTIONAL).filter(|&place| self.within_horizon(place))
+        self.open.first(REQUIRED)
     }
 
     fn choice_after(&self, place: u32) -> Option<u32> {
         let next = self.open.after(place).filter(|&next| self.within_horizon(next));
         let is_required = self.problem.candidates[place as usize].is_required;
-        if is_required { next.or_else(|| self.first_optional()) } else { next }
+        if is_required && next.is_none() {
+            return self.open.first(OPTIONAL).filter(|&place| self.within_horizon(place));
+        }
+        next
     }
 
     /// Puts `place` next, and all that follows from it; `false`, with nothing changed, if that leads nowhere new.

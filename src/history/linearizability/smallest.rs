@@ -64,31 +64,27 @@ impl Judge<'_> {
         proof.truncate(long_enough);
     }
 
-    /// Leaves out what is not needed, in halves, quarters and so on, and then one by one until nothing more can go.
+    /// Leaves out what is not needed, in halves, quarters and so on, and at last one by one. What could not be left out
+    /// then cannot be later either, when still more is. Whether each attempt of the last round told.
     fn thin(&mut self, proof: &mut Vec<usize>) -> bool {
-        let mut chunk = proof.len().div_ceil(2).max(1);
-        loop {
-            let (mut removed, mut certain) = (false, true);
+        let mut chunk = proof.len();
+        let mut is_certain = false;
+        while chunk > 1 {
+            chunk = chunk.div_ceil(2);
+            is_certain = true;
             let mut end = proof.len();
             while end > 0 {
                 let start = end.saturating_sub(chunk);
                 let rest = [&proof[..start], &proof[end..]].concat();
-                let shown = self.attempt(&rest);
-                if shown == Shown::Proof {
-                    *proof = rest;
-                    removed = true;
+                match self.attempt(&rest) {
+                    Shown::Proof => *proof = rest,
+                    Shown::NoProof => {}
+                    Shown::Nothing => is_certain = false,
                 }
-                certain &= shown != Shown::Nothing;
                 end = start;
             }
-            if self.steps_left == 0 {
-                return false;
-            }
-            if chunk == 1 && !removed {
-                return certain;
-            }
-            chunk = if removed { chunk.min(proof.len()).max(1) } else { chunk.div_ceil(2) };
         }
+        is_certain || proof.len() == 1
     }
 
     fn attempt(&mut self, proof: &[usize]) -> Shown {
