@@ -99,12 +99,12 @@ impl Problem {
                 if let Some(Answer::Holds(value)) = &mut candidate.answer {
                     *value = translation.of(*value, &mut values);
                 }
-                candidate.needs = candidate.is_required.then(|| candidate.needs(&mut values)).flatten();
                 candidate
             })
             .collect();
         candidates.sort_by_key(|candidate| (candidate.invoked_at, candidate.returned_at));
         find_twins(&mut candidates);
+        find_needs(&mut candidates, &mut values);
         let by_return = places_by_return(&candidates, |candidate| candidate.is_required);
         let by_deadline = places_by_return(&candidates, |candidate| {
             !candidate.is_required && candidate.returned_at != u64::MAX
@@ -113,7 +113,8 @@ impl Problem {
         let mut versions: Vec<Rank> = by_return.iter().filter_map(told).collect();
         versions.sort_unstable();
         let mut needed = vec![0; values.count()];
-        for value in candidates.iter().filter_map(|candidate| candidate.needs) {
+        let needs = candidates.iter().filter(|candidate| candidate.is_required);
+        for value in needs.clone().filter_map(|candidate| candidate.needs) {
             needed[value.index()] += 1;
         }
         let sources = sources(&candidates, &values);
@@ -122,8 +123,8 @@ impl Problem {
         let only_grows = candidates
             .iter()
             .all(|candidate| candidate.is_effectless || matches!(candidate.ask, Ask::Append(_)));
-        let needs = candidates.iter().filter_map(|candidate| candidate.needs);
-        let grows_to = needs.max_by_key(|&value| values.length(value)).filter(|_| only_grows);
+        let longest = needs.filter_map(|candidate| candidate.needs);
+        let grows_to = longest.max_by_key(|&value| values.length(value)).filter(|_| only_grows);
         let is_on_the_way = beginnings(grows_to, &values);
         Self {
             candidates,
@@ -161,23 +162,43 @@ impl Candidate {
         }
     }
 
-    fn needs(&self, values: &mut Values) -> Option<Value> {
+    /// What the key holds right after it, if that was told.
+    fn shows(&self) -> Option<Value> {
         match (self.ask, self.answer?) {
-            (Ask::Read, Answer::Holds(value)) => Some(value),
-            (Ask::Increment(delta), Answer::Holds(value)) => {
+            (_, Answer::Holds(value)) => Some(value),
+            (Ask::Write { .. } | Ask::Remove { .. }, Answer::Applied) => Some(self.leaves),
+            _ => None,
+        }
+    }
+
+    /// What the key must hold right before it, where versions `told` stand for these values.
+    fn needs(&self, told: &HashMap<Rank, Value>, values: &mut Values) -> Option<Value> {
+        match (self.ask, self.answer) {
+            (Ask::Read, Some(Answer::Holds(value))) => Some(value),
+            (Ask::Increment(delta), Some(Answer::Holds(value))) => {
                 let before = values.as_number(value)?.wrapping_sub(delta.cast_unsigned());
                 // An absent key counts as 0 too.
                 (before != 0).then(|| values.number(before))
             }
-            (Ask::Append(_), Answer::Holds(value)) => values.pop(value).map(|(before, _)| before),
-            (ask, Answer::Applied) => match ask.condition() {
+            (Ask::Append(_), Some(Answer::Holds(value))) => values.pop(value).map(|(before, _)| before),
+            (ask, Some(Answer::NotMet)) => (ask.condition() == Condition::Present).then_some(Value::ABSENT),
+            (ask, _) => match ask.condition() {
                 Condition::Absent => Some(Value::ABSENT),
                 Condition::ValueIs(expected) => Some(values.number(expected)),
-                Condition::Always | Condition::Present | Condition::VersionIs(_) => None,
+                Condition::VersionIs(expected) => told.get(&expected).copied(),
+                Condition::Always | Condition::Present => None,
             },
-            (ask, Answer::NotMet) => (ask.condition() == Condition::Present).then_some(Value::ABSENT),
-            _ => None,
         }
+    }
+}
+
+/// Versions rise with every change, so one that a required operation told stands for the value that it told with it.
+fn find_needs(candidates: &mut [Candidate], values: &mut Values) {
+    let required = candidates.iter().filter(|candidate| candidate.is_required);
+    let told: HashMap<Rank, Value> =
+        required.filter_map(|candidate| Some((candidate.version?, candidate.shows()?))).collect();
+    for candidate in candidates {
+        candidate.needs = candidate.needs(&told, values);
     }
 }
 

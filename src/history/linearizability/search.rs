@@ -178,17 +178,23 @@ impl Search {
         {
             return None;
         }
+        let mut versions = self.problem.versions[self.now.versions_told..].iter();
         if candidate.is_required
-            && let Some(version) = candidate.version
-            && version != self.problem.versions[self.now.versions_told]
+            && candidate.version.is_some()
+            && candidate.version.as_ref() != versions.next()
         {
             return None;
         }
         let before = self.now.state;
+        if candidate.needs.is_some_and(|needs| needs != before.value) {
+            return None;
+        }
         let after = step(before, candidate, &mut self.problem.values)?;
-        let is_dead_end = after.value != before.value
-            && (self.is_missed(before.value, candidate.needs)
-                || self.is_astray(after.value, candidate.needs));
+        let is_late = versions.next().is_some_and(|next| next.number() < after.version_min);
+        let missed = if candidate.is_required { candidate.needs } else { None };
+        let is_dead_end = is_late
+            || (after.value != before.value
+                && (self.is_missed(before.value, missed) || self.is_astray(after.value, missed)));
         (!is_dead_end).then_some(after)
     }
 
@@ -205,7 +211,7 @@ impl Search {
         !is_on_the_way && self.problem.grows_to.is_some_and(|whole| self.is_needed_after(whole, needs))
     }
 
-    /// Whether somebody else needs `value`, beside an operation that has these `needs`.
+    /// Whether somebody else needs `value`, beside a required operation that has these `needs`.
     fn is_needed_after(&self, value: Value, needs: Option<Value>) -> bool {
         self.problem.needed[value.index()] > u32::from(needs == Some(value))
     }
@@ -240,7 +246,7 @@ impl Search {
         self.open.take_out(place);
         self.in_order[place as usize] = true;
         let candidate = &self.problem.candidates[place as usize];
-        if let Some(value) = candidate.needs {
+        if let Some(value) = candidate.needs.filter(|_| candidate.is_required) {
             self.problem.needed[value.index()] -= 1;
         }
         let now = &mut self.now;
@@ -269,7 +275,8 @@ impl Search {
         while let Some(Placed { place, before, is_forced }) = self.trail.pop() {
             self.open.put_back(place);
             self.in_order[place as usize] = false;
-            if let Some(value) = self.problem.candidates[place as usize].needs {
+            let candidate = &self.problem.candidates[place as usize];
+            if let Some(value) = candidate.needs.filter(|_| candidate.is_required) {
                 self.problem.needed[value.index()] += 1;
             }
             self.now = before;
