@@ -24,7 +24,7 @@ use problem::{Problem, Role};
 pub struct Budget {
     /// Bytes for remembering what was tried.
     pub bytes_max: usize,
-    /// Attempts to put an operation next. A core makes some 10 million a second.
+    /// Attempts to put an operation next. A core makes tens of millions a second.
     pub steps_max: u64,
 }
 
