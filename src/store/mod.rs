@@ -180,6 +180,17 @@ impl Store {
         Ok(Updated { answer, version })
     }
 
+    /// The memory limit in bytes; `None`: there is none.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> Option<u64> {
+        self.memory.bytes_max()
+    }
+
+    /// Sets the memory limit. What is kept beyond it stays, and nothing is added.
+    pub fn set_memory_bytes_max(&self, bytes_max: Option<u64>) {
+        self.memory.set_bytes_max(bytes_max);
+    }
+
     /// Bytes charged: cells and tables.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
