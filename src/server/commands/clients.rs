@@ -222,19 +222,7 @@ pub(super) fn client(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Re
             on_or_off(&arguments[2])?;
             reply::ok(context.out.bytes());
         }
-        // No command here blocks.
-        b"UNBLOCK" => {
-            let id = arguments.get(2).filter(|_| arguments.len() <= 4);
-            let id = id.ok_or_else(|| CommandError::subcommand_arity("client", &arguments[1]))?;
-            let known =
-                |how: &[u8]| how.eq_ignore_ascii_case(b"timeout") || how.eq_ignore_ascii_case(b"error");
-            if !arguments.get(3).is_none_or(known) {
-                let text = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
-                return Err(CommandError::Other(text.into()));
-            }
-            operation::parse_integer(id).ok_or(CommandError::NotAnInteger)?;
-            reply::integer(context.out.bytes(), 0);
-        }
+        b"UNBLOCK" => unblock(context, arguments)?,
         b"GETREDIR" => {
             arity(2)?;
             reply::integer(context.out.bytes(), -1);
@@ -245,17 +233,29 @@ pub(super) fn client(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Re
             arity(2)?;
             help(context, CLIENT_HELP);
         }
-        b"PAUSE" | b"UNPAUSE" | b"TRACKING" | b"CACHING" | b"TRACKINGINFO" => {
-            let name = String::from_utf8_lossy(&arguments[1]).to_uppercase();
-            let reason = if name.ends_with("PAUSE") {
-                "it would stop every client of every worker"
-            } else {
-                "clients are not told of changes"
-            };
-            return Err(CommandError::Other(format!("ERR CLIENT {name} is not offered: {reason}").into()));
+        b"PAUSE" | b"UNPAUSE" => return Err(not_offered("it would stop every client of every worker")),
+        b"TRACKING" | b"CACHING" | b"TRACKINGINFO" => {
+            return Err(not_offered("clients are not told of changes"));
         }
         _ => return Err(CommandError::subcommand("CLIENT", &arguments[1])),
     }
+    Ok(())
+}
+
+fn not_offered(reason: &str) -> CommandError {
+    CommandError::Other(format!("ERR this subcommand of CLIENT is not offered: {reason}").into())
+}
+
+/// No command here blocks, so nobody is to be set free.
+fn unblock(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let id = arguments.get(2).filter(|_| arguments.len() <= 4);
+    let id = id.ok_or_else(|| CommandError::subcommand_arity("client", &arguments[1]))?;
+    let known = |how: &[u8]| how.eq_ignore_ascii_case(b"timeout") || how.eq_ignore_ascii_case(b"error");
+    if !arguments.get(3).is_none_or(known) {
+        return Err(CommandError::Other("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()));
+    }
+    operation::parse_integer(id).ok_or(CommandError::NotAnInteger)?;
+    reply::integer(context.out.bytes(), 0);
     Ok(())
 }
 
