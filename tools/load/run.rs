@@ -2,8 +2,8 @@
 //!
 //! Invariant: what is counted in a phase arrived in it, and the processor times are read at the same two moments as the
 //! clock. In a closed loop a request's latency runs from its send to its reply's arrival: a stall delays the sends
-//! behind it and they do not show that. In an open loop it runs from the moment the request was due. The first connection
-//! that breaks ends the run; what was counted until then is kept.
+//! behind it and they do not show that. In an open loop it runs from the moment the request was due. The first
+//! connection that breaks ends the run; what was counted until then is kept.
 
 use std::io;
 use std::net::TcpStream;
