@@ -55,6 +55,7 @@ const EXPIRE_RULE: &[&[Part]] = &[
     &[Word("NX"), Word("GT")],
     &[Word("GT"), Word("LT")],
 ];
+const COMBINATION: &[&[Part]] = &[&[Word("AND")], &[Word("OR")], &[Word("XOR")], &[Word("NOT")]];
 const UNIT: &[&[Part]] = &[&[Word("BIT")], &[Word("BYTE")]];
 
 /// The shapes; one that stands twice is drawn twice as often.
@@ -62,9 +63,12 @@ const SHAPES: &[&[Part]] = &[
     &[Word("APPEND"), Key, Value],
     &[Word("BITCOUNT"), Key],
     &[Word("BITCOUNT"), Key, Index, Index, Maybe(UNIT)],
+    &[Word("BITOP"), Maybe(COMBINATION), Key, Some(&[Key])],
+    &[Word("BITOP"), Word("NOT"), Key, Key],
     &[Word("BITPOS"), Key, Bit],
     &[Word("BITPOS"), Key, Bit, Index],
     &[Word("BITPOS"), Key, Bit, Index, Index, Maybe(UNIT)],
+    &[Word("COPY"), Key, Key, Maybe(&[&[Word("DB"), Integer]]), Maybe(&[&[Word("REPLACE")]])],
     &[Word("DBSIZE")],
     &[Word("DECR"), Key],
     &[Word("DECRBY"), Key, Integer],
@@ -104,6 +108,8 @@ const SHAPES: &[&[Part]] = &[
     &[Word("PSETEX"), Key, Milliseconds, Value],
     &[Word("PTTL"), Key],
     &[Word("RANDOMKEY")],
+    &[Word("RENAME"), Key, Key],
+    &[Word("RENAMENX"), Key, Key],
     &[Word("SELECT"), Integer],
     &[Word("SET"), Key, Float],
     &[Word("SET"), Key, Integer],

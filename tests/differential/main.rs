@@ -126,7 +126,7 @@ fn what_is_not_offered_says_so() {
         ("MULTI", "transactions are not offered"),
         ("SUBSCRIBE c", "subscribing are not offered"),
         ("EVAL x 0", "scripts and functions are not offered"),
-        ("RENAME a b", "keys may live on different nodes"),
+        ("LCS a b", "the product of both lengths"),
     ] {
         let words: Vec<Vec<u8>> = command.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         let reply = String::from_utf8(connection.ask(&words)).unwrap();

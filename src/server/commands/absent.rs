@@ -171,10 +171,8 @@ const FAMILIES: &[(&str, &[&str])] = &[
         "scripts and functions are not offered: SET has conditions, and INCR, APPEND and their kin are atomic",
         &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script"],
     ),
-    (
-        "operations on two keys are not offered, because keys may live on different nodes",
-        &["bitop", "copy", "lcs", "rename", "renamenx", "sort", "sort_ro"],
-    ),
+    ("it is not offered: it takes time by the product of both lengths", &["lcs"]),
+    ("sorting is not offered, a value here is a string", &["sort", "sort_ro"]),
     ("bit fields are not offered; GETBIT, SETBIT, GETRANGE and SETRANGE are", &["bitfield", "bitfield_ro"]),
     ("there is one database", &["move", "swapdb"]),
     (
