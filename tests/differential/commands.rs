@@ -55,6 +55,8 @@ const EXPIRE_RULE: &[&[Part]] = &[
     &[Word("NX"), Word("GT")],
     &[Word("GT"), Word("LT")],
 ];
+const CURSOR: &[&[Part]] =
+    &[&[Word("0")], &[Word("0")], &[Word("1")], &[Word(" 1")], &[Word("x")], &[Word("18446744073709551616")]];
 const COMBINATION: &[&[Part]] = &[&[Word("AND")], &[Word("OR")], &[Word("XOR")], &[Word("NOT")]];
 const UNIT: &[&[Part]] = &[&[Word("BIT")], &[Word("BYTE")]];
 
@@ -110,6 +112,14 @@ const SHAPES: &[&[Part]] = &[
     &[Word("RANDOMKEY")],
     &[Word("RENAME"), Key, Key],
     &[Word("RENAMENX"), Key, Key],
+    &[
+        Word("SCAN"),
+        Maybe(CURSOR),
+        Maybe(&[&[Word("MATCH"), Pattern]]),
+        Word("COUNT"),
+        Word("1000"),
+        Maybe(&[&[Word("TYPE"), Word("STRING")], &[Word("TYPE"), Value], &[Word("COUNT"), Integer]]),
+    ],
     &[Word("SELECT"), Integer],
     &[Word("SET"), Key, Float],
     &[Word("SET"), Key, Integer],

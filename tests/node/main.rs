@@ -18,3 +18,4 @@ mod process;
 mod sizes;
 mod slow;
 mod stop;
+mod values;
