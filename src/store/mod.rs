@@ -2,8 +2,8 @@
 //!
 //! Invariants: every cell carries a version, and a key's versions only rise; an operation takes one shard's lock (on
 //! several keys together: those of their shards, in order) once and decides under it by a pure function
-//! (`operation`); what is charged to memory never exceeds the limit; an expired cell is never shown. It opens no socket,
-//! starts no thread and reads no clock: `now` is given.
+//! (`operation`); what is charged to memory never exceeds the limit; an expired cell is never shown. It opens no
+//! socket, starts no thread and reads no clock: `now` is given.
 //!
 //! A batch goes through three steps, so that its cache misses overlap: [`Store::prefetch_slot`] for each key, then
 //! [`Store::prefetch_cell`] for each, then the operations in order.
@@ -190,6 +190,17 @@ impl Store {
             }
         };
         Ok(Updated { answer, version })
+    }
+
+    /// The memory limit in bytes; `None`: there is none.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> Option<u64> {
+        self.memory.bytes_max()
+    }
+
+    /// Sets the memory limit. What is kept beyond it stays, and nothing is added.
+    pub fn set_memory_bytes_max(&self, bytes_max: Option<u64>) {
+        self.memory.set_bytes_max(bytes_max);
     }
 
     /// Bytes charged: cells and tables.

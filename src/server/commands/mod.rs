@@ -6,11 +6,15 @@
 
 mod absent;
 mod bits;
+mod catalogue;
+mod client_filter;
 mod clients;
+mod config;
 mod expiry;
 mod glob;
 mod info;
 mod keys;
+mod node;
 mod numbers;
 mod objects;
 mod ranges;
@@ -18,6 +22,7 @@ mod several;
 mod strings;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering;
 
 use crate::metrics::ErrorKind;
 use crate::operation::Effect;
@@ -26,10 +31,13 @@ use crate::protocol::resp::request::Arguments;
 use crate::server::engine::Engine;
 use crate::server::output::Output;
 use crate::server::session::Session;
+use crate::server::slow_log::{SlowEntry, excerpt};
 use crate::store::View;
 use crate::types::{KeyHash, WallTime};
 
-pub(crate) use info::{info, stats_counters};
+pub(crate) use client_filter::ClientFilter;
+pub(crate) use clients::describe;
+pub(crate) use info::{info, latencies, stats_counters};
 
 /// The number of a command: its place in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,13 +84,23 @@ pub(crate) struct Context<'w> {
     pub(crate) question: Option<Question>,
 }
 
-/// Something that takes the counters of all workers to answer.
+/// Something that cannot be answered at once: mostly because it takes what all workers know.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
     /// INFO of these sections; none: the default ones.
     Info { sections: Vec<String> },
     /// The native `Stats` request of this id.
     Stats { id: crate::message::RequestId },
+    /// Histograms of the operations of these numbers; none: of all that ran.
+    Latencies { operations: Vec<usize> },
+    /// The slow commands, so many of them; none: how many there are.
+    SlowLog { count: Option<usize> },
+    /// The connections that match.
+    Clients(ClientFilter),
+    /// To close the connections that match, and say how many they were, or that there was one.
+    Kill { filter: ClientFilter, counted: bool },
+    /// This answer, which takes no asking but is held back.
+    Denied { answer: Vec<u8> },
 }
 
 impl Context<'_> {
@@ -116,6 +134,8 @@ pub(crate) struct Command {
     pub(crate) flags: &'static [&'static str],
     pub(crate) keys: Keys,
     pub(crate) access: Access,
+    /// How long it takes depends on more than its arguments, so that it is timed by itself.
+    pub(crate) lengthy: bool,
     pub(crate) handler: Handler,
 }
 
@@ -127,7 +147,8 @@ const fn command(
     access: Access,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys, access, handler }
+    let lengthy = matches!(access, Access::Read | Access::Write) && keys.first.is_none();
+    Command { name, arity, flags, keys, access, lengthy, handler }
 }
 
 /// The key that a subcommand is about.
@@ -139,19 +160,21 @@ const WRITE: &[&str] = &["write", "denyoom", "fast"];
 const WRITE_SLOW: &[&str] = &["write", "denyoom"];
 const FREE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+/// May be sent before the password.
+const STRANGER: &[&str] = &["noscript", "loading", "stale", "no_auth", "fast"];
 const ADMIN: &[&str] = &["loading", "stale"];
 
 /// Every command, by name.
 #[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
     command("append",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
-    command("auth",        -2, CONNECTION, NO_KEYS,         Access::None,            clients::auth),
+    command("auth",        -2, STRANGER,   NO_KEYS,         Access::None,            clients::auth),
     command("bitcount",    -2, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitcount),
     command("bitop",       -4, WRITE_SLOW, BEHIND_FIRST,    Access::ReadModifyWrite, several::bitop),
     command("bitpos",      -3, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitpos),
     command("client",      -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
-    command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            info::command),
-    command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            info::config),
+    command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            catalogue::command),
+    command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            config::config),
     command("copy",        -3, WRITE_SLOW, TWO_KEYS,        Access::ReadModifyWrite, several::copy),
     command("dbsize",      1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
     command("decr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
@@ -170,12 +193,13 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("getex",       -2, FREE,       ONE_KEY,         Access::ReadModifyWrite, strings::getex),
     command("getrange",    4,  READ_SLOW,  ONE_KEY,         Access::Read,            ranges::getrange),
     command("getset",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::getset),
-    command("hello",       -1, CONNECTION, NO_KEYS,         Access::None,            clients::hello),
+    command("hello",       -1, STRANGER,   NO_KEYS,         Access::None,            clients::hello),
     command("incr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incr),
     command("incrby",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrby),
     command("incrbyfloat", 3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrbyfloat),
     command("info",        -1, ADMIN,      NO_KEYS,         Access::None,            info::ask),
     command("keys",        2,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::keys),
+    command("latency",     -2, ADMIN,      NO_KEYS,         Access::None,            node::latency),
     command("memory",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::memory),
     command("mget",        -2, READ,       ALL_KEYS,        Access::Read,            strings::mget),
     command("mset",        -3, WRITE,      KEY_VALUE_PAIRS, Access::Write,           strings::mset),
@@ -188,11 +212,13 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("ping",        -1, CONNECTION, NO_KEYS,         Access::None,            clients::ping),
     command("psetex",      4,  WRITE,      ONE_KEY,         Access::Write,           strings::psetex),
     command("pttl",        2,  READ,       ONE_KEY,         Access::Read,            expiry::pttl),
-    command("quit",        -1, CONNECTION, NO_KEYS,         Access::None,            clients::quit),
+    command("quit",        -1, STRANGER,   NO_KEYS,         Access::None,            clients::quit),
     command("randomkey",   1,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::randomkey),
+    command("readonly",    1,  CONNECTION, NO_KEYS,         Access::None,            node::any_node_serves),
+    command("readwrite",   1,  CONNECTION, NO_KEYS,         Access::None,            node::any_node_serves),
     command("rename",      3,  &["write"], TWO_KEYS,        Access::ReadModifyWrite, several::rename),
     command("renamenx",    3,  FREE,       TWO_KEYS,        Access::ReadModifyWrite, several::renamenx),
-    command("reset",       1,  CONNECTION, NO_KEYS,         Access::None,            clients::reset),
+    command("reset",       1,  STRANGER,   NO_KEYS,         Access::None,            clients::reset),
     command("scan",        -2, READ_SLOW,  NO_KEYS,         Access::Read,            keys::scan),
     command("select",      2,  CONNECTION, NO_KEYS,         Access::None,            clients::select),
     command("set",         -3, WRITE,      ONE_KEY,         Access::Write,           strings::set),
@@ -200,12 +226,15 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("setex",       4,  WRITE,      ONE_KEY,         Access::Write,           strings::setex),
     command("setnx",       3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::setnx),
     command("setrange",    4,  WRITE_SLOW, ONE_KEY,         Access::ReadModifyWrite, ranges::setrange),
+    command("slowlog",     -2, ADMIN,      NO_KEYS,         Access::None,            node::slowlog),
     command("strlen",      2,  READ,       ONE_KEY,         Access::Read,            strings::strlen),
     command("substr",      4,  READ_SLOW,  ONE_KEY,         Access::Read,            ranges::getrange),
+    command("time",        1,  CONNECTION, NO_KEYS,         Access::None,            node::time),
     command("touch",       -2, READ,       ALL_KEYS,        Access::Read,            keys::exists),
     command("ttl",         2,  READ,       ONE_KEY,         Access::Read,            expiry::ttl),
     command("type",        2,  READ,       ONE_KEY,         Access::Read,            keys::kind),
     command("unlink",      -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
+    command("wait",        3,  ADMIN,      NO_KEYS,         Access::None,            node::wait),
 ];
 
 const _: () = assert!(COMMANDS.len() < NOWHERE as usize);
@@ -305,11 +334,46 @@ pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Argu
     let given = arguments.len();
     let fits = if arity >= 0 { given == arity as usize } else { given >= usize::from(arity.unsigned_abs()) };
     let mark = context.out.mark();
-    let result = if fits { (context.command.handler)(context, arguments) } else { Err(CommandError::Arity) };
+    let timed = context.engine.times_all || context.command.lengthy || given > TIMED_ARGUMENTS_MIN;
+    let result = if !fits {
+        Err(CommandError::Arity)
+    } else if timed {
+        run_timed(context, arguments)
+    } else {
+        (context.command.handler)(context, arguments)
+    };
     if let Err(error) = result {
         context.out.rewind(mark);
         error.answer(context, Some(operation));
     }
+}
+
+/// A command of more arguments is timed by itself.
+const TIMED_ARGUMENTS_MIN: usize = 64;
+
+/// Runs a command that may take long, and logs it if it did.
+#[cold]
+fn run_timed(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let started = context.engine.time.now();
+    let result = (context.command.handler)(context, arguments);
+    let engine = &mut *context.engine;
+    let duration_us = engine.time.now().nanos_since(started) / 1000;
+    let settings = &engine.shared.settings;
+    let slow =
+        u64::try_from(settings.slow_threshold_us()).is_ok_and(|threshold_us| duration_us >= threshold_us);
+    // What strangers may send are passwords.
+    if slow && !context.command.flags.contains(&"no_auth") {
+        let entry = SlowEntry {
+            id: engine.shared.next_slow_entry.fetch_add(1, Ordering::Relaxed),
+            at: engine.clock.wall(),
+            duration_us,
+            arguments: excerpt(arguments),
+            peer: engine.peer,
+            client_name: context.session.name.clone(),
+        };
+        engine.slow_log.add(entry, settings.slow_entries_max());
+    }
+    result
 }
 
 /// Bytes that are quoted of a command's name, and of all its arguments together.
