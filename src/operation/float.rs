@@ -9,8 +9,8 @@ use rustc_apfloat::{Float, Status};
 
 use crate::operation::{Current, Effect, NewValue};
 
-/// Longest text that is looked at: what a number of the format can take, and some more.
-const TEXT_BYTES_MAX: usize = 5 * 1024;
+/// Longest text that is looked at, as in redis-server: what a number of the format can take, and some more.
+const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
 /// Places behind the point that are written.
 const PLACES: u32 = 17;

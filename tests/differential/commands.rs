@@ -357,9 +357,17 @@ impl Generator {
     }
 
     fn float(&mut self) -> Vec<u8> {
-        match self.random.u8(..3) {
-            0 => self.text_of(FLOATS),
-            1 => format!("{}.{}", self.random.i32(-1000..1000), self.random.u32(..1_000_000)).into_bytes(),
+        match self.random.u8(..6) {
+            0 | 1 => self.text_of(FLOATS),
+            2 => {
+                let digits: String = (0..self.random.usize(1..45)).map(|_| self.random.digit(10)).collect();
+                format!("{digits}e{}", self.random.i32(-70..30)).into_bytes()
+            }
+            3 => {
+                let digits: String = (0..self.random.usize(1..20)).map(|_| self.random.digit(16)).collect();
+                format!("-0x.{digits}p{}", self.random.i32(-70..80)).into_bytes()
+            }
+            4 => format!("{}.{}", self.random.i32(-1000..1000), self.random.u32(..1_000_000)).into_bytes(),
             _ => self.random.i64(-1_000_000_000_000..1_000_000_000_000).to_string().into_bytes(),
         }
     }
