@@ -8,6 +8,7 @@ mod model;
 mod scan;
 mod shards;
 mod threads;
+mod together;
 mod versions;
 
 use super::{HybridClock, OutOfMemory, Store, Updated};

@@ -20,3 +20,4 @@ mod serving;
 mod sizes;
 mod slow;
 mod stop;
+mod values;

@@ -43,17 +43,22 @@ pub(super) fn reset(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Re
 }
 
 pub(super) fn select(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    let index = operation::parse_integer(&arguments[1]).ok_or(CommandError::NotAnInteger)?;
-    match i32::try_from(index) {
-        Ok(0) => {}
-        Ok(_) => return Err(CommandError::Other("ERR DB index is out of range".into())),
-        Err(_) => {
-            let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
-            return Err(CommandError::Other(text.into()));
-        }
-    }
+    database(&arguments[1])?;
     reply::ok(context.out.bytes());
     Ok(())
+}
+
+/// Refuses every database but the one there is.
+pub(super) fn database(argument: &[u8]) -> Result<(), CommandError> {
+    let index = operation::parse_integer(argument).ok_or(CommandError::NotAnInteger)?;
+    match i32::try_from(index) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(CommandError::Other("ERR DB index is out of range".into())),
+        Err(_) => {
+            let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+            Err(CommandError::Other(text.into()))
+        }
+    }
 }
 
 pub(super) fn auth(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {

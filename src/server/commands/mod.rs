@@ -18,6 +18,7 @@ mod node;
 mod numbers;
 mod objects;
 mod ranges;
+mod several;
 mod strings;
 
 use std::num::NonZeroUsize;
@@ -67,6 +68,8 @@ pub(crate) struct Keys {
 const NO_KEYS: Keys = Keys { first: None, last: 0, step: 0 };
 const ONE_KEY: Keys = Keys { first: NonZeroUsize::new(1), last: 1, step: 1 };
 const ALL_KEYS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 1 };
+const TWO_KEYS: Keys = Keys { first: NonZeroUsize::new(1), last: 2, step: 1 };
+const BEHIND_FIRST: Keys = Keys { first: NonZeroUsize::new(2), last: -1, step: 1 };
 const KEY_VALUE_PAIRS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 2 };
 
 /// What a handler runs in.
@@ -169,10 +172,12 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("append",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
     command("auth",        -2, STRANGER,   NO_KEYS,         Access::None,            clients::auth),
     command("bitcount",    -2, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitcount),
+    command("bitop",       -4, WRITE_SLOW, BEHIND_FIRST,    Access::ReadModifyWrite, several::bitop),
     command("bitpos",      -3, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitpos),
     command("client",      -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
     command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            catalogue::command),
     command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            config::config),
+    command("copy",        -3, WRITE_SLOW, TWO_KEYS,        Access::ReadModifyWrite, several::copy),
     command("dbsize",      1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
     command("decr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
     command("decrby",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decrby),
@@ -200,7 +205,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("memory",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::memory),
     command("mget",        -2, READ,       ALL_KEYS,        Access::Read,            strings::mget),
     command("mset",        -3, WRITE,      KEY_VALUE_PAIRS, Access::Write,           strings::mset),
-    command("msetnx",      -3, WRITE_SLOW, KEY_VALUE_PAIRS, Access::ReadModifyWrite, strings::msetnx),
+    command("msetnx",      -3, WRITE_SLOW, KEY_VALUE_PAIRS, Access::ReadModifyWrite, several::msetnx),
     command("object",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::object),
     command("persist",     2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::persist),
     command("pexpire",     -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::pexpire),
@@ -213,6 +218,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("randomkey",   1,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::randomkey),
     command("readonly",    1,  CONNECTION, NO_KEYS,         Access::None,            node::any_node_serves),
     command("readwrite",   1,  CONNECTION, NO_KEYS,         Access::None,            node::any_node_serves),
+    command("rename",      3,  &["write"], TWO_KEYS,        Access::ReadModifyWrite, several::rename),
+    command("renamenx",    3,  FREE,       TWO_KEYS,        Access::ReadModifyWrite, several::renamenx),
     command("reset",       1,  STRANGER,   NO_KEYS,         Access::None,            clients::reset),
     command("scan",        -2, READ_SLOW,  NO_KEYS,         Access::Read,            keys::scan),
     command("select",      2,  CONNECTION, NO_KEYS,         Access::None,            clients::select),
