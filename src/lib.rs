@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod message;
 pub mod metrics;
