@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::Limits;
+use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
 use crate::server::commands::COMMANDS;
 use crate::server::mailbox::Mailbox;
 use crate::server::native;
 use crate::server::worker::Message;
-use crate::store::{HybridClock, Store};
+use crate::store::Store;
 use crate::types::Timestamp;
 
 /// What all workers of a node share.

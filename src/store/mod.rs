@@ -8,7 +8,6 @@
 //! [`Store::prefetch_cell`] for each, then the operations in order.
 
 mod cell;
-mod clock;
 mod memory;
 mod scan;
 mod sweep;
@@ -17,12 +16,12 @@ mod table;
 use std::sync::Arc;
 
 pub use cell::SharedCell;
-pub use clock::HybridClock;
 pub use memory::OutOfMemory;
 pub use scan::Page;
 pub use sweep::{Garbage, Sweeper};
 
 use crate::config::StoreConfig;
+use crate::hybrid_clock::HybridClock;
 use crate::operation::{Current, Effect, NewValue};
 use crate::types::{KeyHash, Stamp, Version, WallTime};
 use cell::Cell;

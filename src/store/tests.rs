@@ -10,8 +10,9 @@ mod shards;
 mod threads;
 mod versions;
 
-use super::{HybridClock, OutOfMemory, Store, Updated};
+use super::{OutOfMemory, Store, Updated};
 use crate::config::{ShardCount, StoreConfig};
+use crate::hybrid_clock::HybridClock;
 use crate::message::{Condition, ExpiryChange};
 use crate::operation::{self, Current, Effect};
 use crate::types::{Version, WallTime, WriterId};
