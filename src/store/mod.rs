@@ -9,6 +9,7 @@
 
 mod cell;
 mod memory;
+mod replica;
 mod scan;
 mod sweep;
 mod table;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use cell::SharedCell;
 pub use memory::OutOfMemory;
+pub use replica::Merged;
 pub use scan::Page;
 pub use sweep::{Garbage, Sweeper};
 
@@ -238,7 +240,13 @@ fn charged(cell: &Cell) -> i64 {
 
 #[inline]
 fn live(cell: Option<&Cell>, now: WallTime) -> Option<View<'_>> {
-    cell.filter(|cell| !expired(cell, now)).map(View)
+    cell.filter(|cell| is_live(cell, now)).map(View)
+}
+
+/// Whether it holds a value that has not expired.
+#[inline]
+fn is_live(cell: &Cell, now: WallTime) -> bool {
+    cell.lives_for_ever() || (cell.death().is_none() && !expired(cell, now))
 }
 
 #[inline]

@@ -5,6 +5,7 @@
 mod expiry;
 mod limit;
 mod model;
+mod replica;
 mod scan;
 mod shards;
 mod threads;
