@@ -4,4 +4,7 @@
 //! runs the very code that production runs; no order depends on a hash seed. Nothing here stores data: what is to be
 //! applied is an order to the caller, and its result comes back as an input.
 
+pub mod coordinator;
+pub mod replica;
 pub mod ring;
+pub mod view;

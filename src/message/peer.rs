@@ -163,6 +163,17 @@ impl Cell<'_> {
 }
 
 impl Kind {
+    /// The content, if `value` is its value; what holds none leaves it out.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, value: &[u8]) -> Content<'_> {
+        match self {
+            Self::Value { expires_at } => Content::Value { value, expires_at },
+            Self::Expired => Content::Expired,
+            Self::Tombstone => Content::Tombstone,
+        }
+    }
+
     /// Whether there is a value that has not expired.
     #[inline]
     #[must_use]
@@ -171,5 +182,14 @@ impl Kind {
             Self::Value { expires_at } => expires_at.is_none_or(|at| at > now),
             Self::Expired | Self::Tombstone => false,
         }
+    }
+}
+
+impl Summary {
+    /// The cell, if `value` is its value.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, value: &[u8]) -> Cell<'_> {
+        Cell { version: self.rank.version, content: self.kind.with(value) }
     }
 }
