@@ -192,6 +192,42 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// Replicas of a key at most.
+pub const REPLICAS_MAX: usize = 9;
+
+/// The knobs of what carries out operations at several replicas.
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    /// Operations of one worker that may be under way.
+    pub operations_max: usize,
+    /// How long an operation may take.
+    pub timeout: Duration,
+    /// How long a replica may take before others are asked too, and it is asked again.
+    pub patience: Duration,
+    /// How often a write is tried with a higher version because a higher one was there.
+    pub retries_max: u8,
+    /// The share of reads, 0 to 1, that ask every replica and repair those that are behind.
+    pub repair_share: f64,
+    /// Buffers kept for operations to come.
+    pub spare_buffers_max: usize,
+    /// Bytes of a buffer that is kept, at most.
+    pub spare_bytes_max: usize,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            operations_max: 16 << 10,
+            timeout: Duration::from_secs(1),
+            patience: Duration::from_millis(10),
+            retries_max: 16,
+            repair_share: 0.1,
+            spare_buffers_max: 1024,
+            spare_bytes_max: 4 << 10,
+        }
+    }
+}
+
 /// A node's knobs.
 #[derive(Clone, Debug)]
 pub struct Config {

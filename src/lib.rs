@@ -7,7 +7,9 @@
 
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod config;
+pub mod hybrid_clock;
 pub mod message;
 pub mod metrics;
 pub mod operation;

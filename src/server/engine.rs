@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::{Limits, Password};
+use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
 use crate::server::clock::Clock;
 use crate::server::commands::COMMANDS;
@@ -16,7 +17,7 @@ use crate::server::native;
 use crate::server::settings::Settings;
 use crate::server::slow_log::SlowLog;
 use crate::server::worker::{Forget, Message};
-use crate::store::{HybridClock, Store};
+use crate::store::Store;
 use crate::types::Timestamp;
 
 /// What all workers of a node share.

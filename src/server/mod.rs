@@ -39,8 +39,9 @@ use std::thread::JoinHandle;
 use mio::{Poll, Waker};
 
 use crate::config::{Config, Limits, turn};
+use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
-use crate::store::{HybridClock, Store};
+use crate::store::Store;
 use crate::types::{Timestamp, WriterId};
 use clock::Clock;
 use engine::{Engine, OPERATIONS, Shared};

@@ -9,8 +9,8 @@
 //! [`Store::prefetch_cell`] for each, then the operations in order.
 
 mod cell;
-mod clock;
 mod memory;
+mod replica;
 mod scan;
 mod sweep;
 mod table;
@@ -20,13 +20,14 @@ use std::ops::DerefMut;
 use std::sync::Arc;
 
 pub use cell::SharedCell;
-pub use clock::HybridClock;
 pub use memory::OutOfMemory;
+pub use replica::Merged;
 pub use scan::Page;
 pub use sweep::{Garbage, Sweeper};
 pub use together::Together;
 
 use crate::config::StoreConfig;
+use crate::hybrid_clock::HybridClock;
 use crate::operation::{Current, Effect, NewValue};
 use crate::types::{KeyHash, Stamp, Version, WallTime};
 use cell::Cell;
@@ -270,7 +271,13 @@ fn charged(cell: &Cell) -> i64 {
 
 #[inline]
 fn live(cell: Option<&Cell>, now: WallTime) -> Option<View<'_>> {
-    cell.filter(|cell| !expired(cell, now)).map(View)
+    cell.filter(|cell| is_live(cell, now)).map(View)
+}
+
+/// Whether it holds a value that has not expired.
+#[inline]
+fn is_live(cell: &Cell, now: WallTime) -> bool {
+    cell.lives_for_ever() || (cell.death().is_none() && !expired(cell, now))
 }
 
 #[inline]

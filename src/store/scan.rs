@@ -4,7 +4,7 @@
 //! place on the ring, so it survives every change of the table, and any node could go on from it. One page reads
 //! one shard after another and locks each only while its own keys are copied out.
 
-use crate::store::{Store, View, expired};
+use crate::store::{Store, View, is_live};
 use crate::types::{Token, WallTime};
 
 /// Bits of a token that a cursor leaves out, so that it is exact in clients whose numbers are doubles (53 bits).
@@ -110,7 +110,7 @@ impl Store {
         self.table.for_each(shard, |cells| {
             let mut places: Vec<_> = cells
                 .map(|(token, cell)| (token.0 >> CURSOR_SHIFT, cell))
-                .filter(|&(place, cell)| place >= cursor && !expired(cell, now))
+                .filter(|&(place, cell)| place >= cursor && is_live(cell, now))
                 .collect();
             if places.len() > wanted {
                 let (_, &mut (last, _), _) =
