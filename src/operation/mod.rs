@@ -321,7 +321,8 @@ mod tests {
     #[test]
     fn a_part_is_overwritten_behind_zeros_if_need_be() {
         let mut scratch = Vec::new();
-        let cases: [(&[u8], usize, &[u8], &[u8]); 5] = [
+        type Case = (&'static [u8], usize, &'static [u8], &'static [u8]);
+        let cases: [Case; 5] = [
             (b"Hello World", 6, b"Redis", b"Hello Redis"),
             (b"abc", 0, b"x", b"xbc"),
             (b"abc", 2, b"xy", b"abxy"),
