@@ -15,7 +15,7 @@ use crate::server::commands::{self, Context, Question};
 use crate::server::connection::Connection;
 use crate::server::engine::Engine;
 use crate::server::native;
-use crate::server::output::{Mark, Output};
+use crate::server::output::Output;
 use crate::server::session::Replies;
 use crate::server::worker::Worker;
 use crate::types::KeyHash;
@@ -163,17 +163,11 @@ impl Ran<'_> {
             if let Some(ahead) = requests.get(index + CELLS_AHEAD) {
                 prefetch_cell(engine, ahead);
             }
-            // One call for both, so that it becomes part of this loop.
-            let guard = if connection.session.is_plain() {
-                None
+            let question = if connection.session.is_plain() {
+                self.run_one(engine, connection, output, request)
             } else {
-                let Some(guard) = self.begin_guarded(engine, connection, output, request) else { continue };
-                Some(guard)
+                self.run_guarded(engine, connection, output, request)
             };
-            let mut question = self.run_one(engine, connection, output, request);
-            if let Some(guard) = guard {
-                question = guard.end(connection, output, question);
-            }
             if question.is_some() || mem::take(&mut engine.ends_turn) {
                 let next = (index + 1 < self.requests.end).then(|| requests[index + 1].start);
                 return (next, question);
@@ -182,24 +176,40 @@ impl Ran<'_> {
         (None, None)
     }
 
-    /// Lets a request pass of a client that has not given the password, or does not want every reply; `None` if it
-    /// was refused instead.
+    /// Runs a request of a client that has not given the password, or does not want every reply.
     #[cold]
-    fn begin_guarded(
+    fn run_guarded(
         &self,
         engine: &mut Engine,
         connection: &mut Connection,
         output: &mut Output,
         request: &Request,
-    ) -> Option<Guard> {
-        let session = &mut connection.session;
-        let guard = Guard { replies: session.replies, mark: output.mark() };
-        if session.replies == Replies::SkipOne {
-            session.replies = Replies::All;
+    ) -> Option<Question> {
+        let before = connection.session.replies;
+        if before == Replies::SkipOne {
+            connection.session.replies = Replies::All;
         }
-        if session.authenticated || self.is_for_strangers(request) {
-            return Some(guard);
+        let mark = output.mark();
+        let question = if connection.session.authenticated || self.is_for_strangers(request) {
+            self.run_one(engine, connection, output, request)
+        } else {
+            self.refuse_stranger(engine, output, request);
+            None
+        };
+        let silent = match before {
+            Replies::All => false,
+            Replies::SkipOne => true,
+            Replies::None => connection.session.replies == Replies::None,
+        };
+        if !silent {
+            return question;
         }
+        output.rewind(mark);
+        // What has an effect is done all the same; nobody waits for the answer to the others.
+        question.filter(|question| matches!(question, Question::Denied { .. } | Question::Kill { .. }))
+    }
+
+    fn refuse_stranger(&self, engine: &mut Engine, output: &mut Output, request: &Request) {
         engine.recorder.error(ErrorKind::Command, None);
         match request.kind {
             Kind::Frame => {
@@ -208,7 +218,6 @@ impl Ran<'_> {
             }
             _ => reply::error(output.bytes(), "NOAUTH Authentication required."),
         }
-        None
     }
 
     /// Whether it may be asked before the password is given.
@@ -221,7 +230,8 @@ impl Ran<'_> {
         }
     }
 
-    #[inline]
+    // Left to itself, the compiler thinks it too long to become part of the loop.
+    #[inline(always)]
     fn run_one(
         &self,
         engine: &mut Engine,
@@ -255,35 +265,6 @@ impl Ran<'_> {
                 None
             }
         }
-    }
-}
-
-/// What was before a request whose reply may not be wanted.
-struct Guard {
-    replies: Replies,
-    mark: Mark,
-}
-
-impl Guard {
-    /// Takes the reply back if it is not wanted.
-    #[cold]
-    fn end(
-        self,
-        connection: &Connection,
-        output: &mut Output,
-        question: Option<Question>,
-    ) -> Option<Question> {
-        let silent = match self.replies {
-            Replies::All => false,
-            Replies::SkipOne => true,
-            Replies::None => connection.session.replies == Replies::None,
-        };
-        if !silent {
-            return question;
-        }
-        output.rewind(self.mark);
-        // What has an effect is done all the same; nobody waits for the answer to the others.
-        question.filter(|question| matches!(question, Question::Denied { .. } | Question::Kill { .. }))
     }
 }
 

@@ -263,7 +263,7 @@ impl Cell {
 
     /// Gives the cell a new version, expiry and value (the first `kept_bytes` of its own, then `added`) where it
     /// lies; false, and nothing changed, if that needs another allocation or a reader may hold the cell.
-    #[inline]
+    #[inline(always)]
     pub(super) fn change_in_place(
         &mut self,
         version: Version,

@@ -134,9 +134,10 @@ pub(crate) struct Command {
     pub(crate) flags: &'static [&'static str],
     pub(crate) keys: Keys,
     pub(crate) access: Access,
-    /// How long it takes depends on more than its arguments, so that it is timed by itself.
-    pub(crate) lengthy: bool,
+    /// What runs it: the command itself, or what times it by itself because it may take long.
     pub(crate) handler: Handler,
+    /// The command itself.
+    untimed: Handler,
 }
 
 const fn command(
@@ -147,8 +148,9 @@ const fn command(
     access: Access,
     handler: Handler,
 ) -> Command {
-    let lengthy = matches!(access, Access::Read | Access::Write) && keys.first.is_none();
-    Command { name, arity, flags, keys, access, lengthy, handler }
+    let whole_store = matches!(access, Access::Read | Access::Write) && keys.first.is_none();
+    let timed: Handler = if whole_store || keys.last < 0 { run_timed } else { handler };
+    Command { name, arity, flags, keys, access, handler: timed, untimed: handler }
 }
 
 /// The key that a subcommand is about.
@@ -326,7 +328,7 @@ pub(crate) fn entry(id: CommandId) -> &'static Command {
 }
 
 /// Runs a command: one reply to `out`, whatever happens.
-#[inline]
+#[inline(always)]
 pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Arguments<'_>) {
     let operation = u16::from(id.0);
     context.engine.recorder.count(operation);
@@ -334,10 +336,9 @@ pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Argu
     let given = arguments.len();
     let fits = if arity >= 0 { given == arity as usize } else { given >= usize::from(arity.unsigned_abs()) };
     let mark = context.out.mark();
-    let timed = context.engine.times_all || context.command.lengthy || given > TIMED_ARGUMENTS_MIN;
     let result = if !fits {
         Err(CommandError::Arity)
-    } else if timed {
+    } else if context.engine.times_all {
         run_timed(context, arguments)
     } else {
         (context.command.handler)(context, arguments)
@@ -348,14 +349,10 @@ pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Argu
     }
 }
 
-/// A command of more arguments is timed by itself.
-const TIMED_ARGUMENTS_MIN: usize = 64;
-
 /// Runs a command that may take long, and logs it if it did.
-#[cold]
 fn run_timed(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let started = context.engine.time.now();
-    let result = (context.command.handler)(context, arguments);
+    let result = (context.command.untimed)(context, arguments);
     let engine = &mut *context.engine;
     let duration_us = engine.time.now().nanos_since(started) / 1000;
     let settings = &engine.shared.settings;
