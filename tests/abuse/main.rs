@@ -229,7 +229,8 @@ fn a_reader_that_never_reads_is_cut_off_and_its_memory_comes_back() {
     wait_until("they are cut off", || friend.info("connected_clients") == 1);
     let after = (node.resident_bytes(), friend.info("buffered_bytes"));
     println!(
-        "8 clients asked for 1.6 GB and read nothing: {most} bytes buffered at most, {} after; resident {} before, {} after",
+        "8 clients asked for 1.6 GB and read nothing: {most} bytes buffered at most, {} after; \
+         resident {} before, {} after",
         after.1, before.0, after.0
     );
     assert_eq!(after.1, before.1);
