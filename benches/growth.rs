@@ -9,9 +9,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use annulus::config::StoreConfig;
+use annulus::hybrid_clock::HybridClock;
 use annulus::message::{Condition, ExpiryChange};
 use annulus::operation;
-use annulus::store::{HybridClock, Store, View};
+use annulus::store::{Store, View};
 use annulus::types::{KeyHash, WallTime, WriterId};
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};

@@ -8,9 +8,10 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use annulus::config::{ShardCount, StoreConfig};
+use annulus::hybrid_clock::HybridClock;
 use annulus::message::{Condition, ExpiryChange};
 use annulus::operation;
-use annulus::store::{HybridClock, Store, View};
+use annulus::store::{Store, View};
 use annulus::types::{KeyHash, WallTime, WriterId};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;

@@ -3,8 +3,11 @@
 //! Invariant: what comes out is a valid [`Config`]; whatever is wrong is said with what to do about it, and nothing
 //! is started.
 
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Read;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -12,8 +15,8 @@ use clap::Parser;
 
 use crate::config::{
     BUFFERED_BYTES_MAX_DEFAULT, CONNECTIONS_MAX_DEFAULT, Config, FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT,
-    Limits, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT, ShardCount, StoreConfig, VALUE_BYTES_MAX_BOUND,
-    VALUE_BYTES_MAX_DEFAULT, WorkerCount,
+    Limits, PASSWORD_BYTES_MAX, Password, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT, ShardCount, StoreConfig,
+    VALUE_BYTES_MAX_BOUND, VALUE_BYTES_MAX_DEFAULT, WorkerCount,
 };
 use crate::types::WORKERS_MAX;
 
@@ -23,7 +26,7 @@ use crate::types::WORKERS_MAX;
 #[derive(Parser, Debug)]
 #[command(name = "annulus", version, about, long_about)]
 pub struct Arguments {
-    /// Address to listen on; port 0 lets the system choose. Loopback only, unless --insecure is given.
+    /// Address to listen on; port 0 lets the system choose. Loopback only, unless there is a password.
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN_DEFAULT)]
     listen: SocketAddr,
 
@@ -70,6 +73,10 @@ pub struct Arguments {
     #[arg(long)]
     pub huge_pages: bool,
 
+    /// File with the password that clients must give, to AUTH for example. A line break at its end does not count.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
     /// Listen beyond loopback without a password: whoever reaches the port reads and writes everything.
     #[arg(long)]
     insecure: bool,
@@ -81,18 +88,44 @@ pub enum ArgumentsError {
     /// Anyone could read and write everything.
     #[error(
         "--listen {0} can be reached from other machines and there is no password: \
-         listen on 127.0.0.1, or say --insecure if the network itself is trusted"
+         listen on 127.0.0.1, set one with --password-file, or say --insecure if the network itself is trusted"
     )]
     Exposed(SocketAddr),
+    /// The file of the password cannot be read.
+    #[error("--password-file {path}: {reason}")]
+    PasswordFile {
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// What the file holds is no password.
+    #[error(
+        "--password-file {0} must hold 1 to {PASSWORD_BYTES_MAX} bytes and one line: \
+         try `head -c 24 /dev/urandom | base64`"
+    )]
+    Password(String),
 }
 
 impl Arguments {
+    /// Logs a warning if others than its owner may read the password's file.
+    pub fn warn_of_readers(&self) {
+        #[cfg(unix)]
+        if let Some(path) = &self.password_file
+            && let Ok(metadata) = std::fs::metadata(path)
+            && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+        {
+            tracing::warn!("others than its owner may read {}: chmod 600 it", path.display());
+        }
+    }
+
     /// The configuration that they describe.
     ///
     /// # Errors
     /// [`ArgumentsError`].
     pub fn config(&self) -> Result<Config, ArgumentsError> {
-        if !self.listen.ip().is_loopback() && !self.insecure {
+        let password = self.password_file.as_deref().map(read_password).transpose()?;
+        if !self.listen.ip().is_loopback() && !self.insecure && password.is_none() {
             return Err(ArgumentsError::Exposed(self.listen));
         }
         // Both were bounded when they were parsed.
@@ -112,8 +145,26 @@ impl Arguments {
                 hash_seed: random_seed(),
             },
             limits,
+            password,
         })
     }
+}
+
+/// The password in a file, without the line break that editors leave at the end.
+fn read_password(path: &Path) -> Result<Password, ArgumentsError> {
+    let name = path.display().to_string();
+    let unreadable = |error: std::io::Error| ArgumentsError::PasswordFile {
+        path: name.clone(),
+        reason: error.to_string(),
+    };
+    // No more is read than could be a password and a line break, whatever the file is.
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(PASSWORD_BYTES_MAX as u64 + 3).read_to_end(&mut bytes).map_err(unreadable)?;
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let one_line = !line.contains(&b'\n');
+    Password::new(line).filter(|_| one_line).ok_or(ArgumentsError::Password(name))
 }
 
 /// A seed that nobody outside can know, so that nobody can choose keys that all fall into one shard.
@@ -183,5 +234,22 @@ mod tests {
             assert!(error.contains(expected), "{arguments:?}: {error}");
         }
         assert!(config(&["--listen", "0.0.0.0:0", "--insecure"]).is_ok());
+    }
+
+    #[test]
+    fn a_password_is_one_line_of_a_file() {
+        let path = std::env::temp_dir().join(format!("annulus-password-{}", std::process::id()));
+        let name = path.to_str().unwrap();
+        for (content, password) in [("secret\n", "secret"), ("secret", "secret"), (" a b \r\n", " a b ")] {
+            std::fs::write(&path, content).unwrap();
+            let config = config(&["--listen", "0.0.0.0:0", "--password-file", name]).unwrap();
+            assert_eq!(config.password.unwrap().bytes(), password.as_bytes());
+        }
+        for content in ["", "\n", "two\nlines\n", &"x".repeat(PASSWORD_BYTES_MAX + 1)] {
+            std::fs::write(&path, content).unwrap();
+            assert!(config(&["--password-file", name]).unwrap_err().contains("one line"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(config(&["--password-file", name]).unwrap_err().contains("No such file"));
     }
 }

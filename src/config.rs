@@ -36,6 +36,12 @@ pub const STALLED_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Bytes that connections may have buffered in all by default.
 pub const BUFFERED_BYTES_MAX_DEFAULT: usize = 1 << 30;
 
+/// How long a command may take by default before it is logged as slow.
+pub const SLOW_LOG_THRESHOLD_DEFAULT: Duration = Duration::from_millis(10);
+
+/// Slow commands that each worker's log keeps by default.
+pub const SLOW_LOG_ENTRIES_DEFAULT: usize = 128;
+
 /// Requests in one native batch.
 pub const BATCH_COUNT_MAX: u32 = 4096;
 
@@ -153,6 +159,75 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of a password at most.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+
+/// Bytes of a request of a client that has not given the password.
+pub const STRANGER_REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// How long the answer to a wrong password is held back.
+pub const WRONG_PASSWORD_DELAY: Duration = Duration::from_millis(500);
+
+/// What clients must say before anything else: 1 to [`PASSWORD_BYTES_MAX`] bytes. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Box<[u8]>);
+
+impl Password {
+    /// `None` if it is empty or too long.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        (1..=PASSWORD_BYTES_MAX).contains(&bytes.len()).then(|| Self(bytes.into()))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Password(hidden)")
+    }
+}
+
+/// Replicas of a key at most.
+pub const REPLICAS_MAX: usize = 9;
+
+/// The knobs of what carries out operations at several replicas.
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    /// Operations of one worker that may be under way.
+    pub operations_max: usize,
+    /// How long an operation may take.
+    pub timeout: Duration,
+    /// How long a replica may take before others are asked too, and it is asked again.
+    pub patience: Duration,
+    /// How often a write is tried with a higher version because a higher one was there.
+    pub retries_max: u8,
+    /// The share of reads, 0 to 1, that ask every replica and repair those that are behind.
+    pub repair_share: f64,
+    /// Buffers kept for operations to come.
+    pub spare_buffers_max: usize,
+    /// Bytes of a buffer that is kept, at most.
+    pub spare_bytes_max: usize,
+}
+
+impl Default for CoordinatorConfig {
+    fn default() -> Self {
+        Self {
+            operations_max: 16 << 10,
+            timeout: Duration::from_secs(1),
+            patience: Duration::from_millis(10),
+            retries_max: 16,
+            repair_share: 0.1,
+            spare_buffers_max: 1024,
+            spare_bytes_max: 4 << 10,
+        }
+    }
+}
+
 /// A node's knobs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -164,6 +239,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The bounds.
     pub limits: Limits,
+    /// What clients must say before anything else; `None`: nothing.
+    pub password: Option<Password>,
 }
 
 impl Default for Config {
@@ -173,6 +250,7 @@ impl Default for Config {
             workers: WorkerCount::default(),
             store: StoreConfig::default(),
             limits: Limits::default(),
+            password: None,
         }
     }
 }

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             error.exit();
         }
     };
+    arguments.warn_of_readers();
     if !arguments.huge_pages
         && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
     {

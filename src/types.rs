@@ -140,3 +140,15 @@ pub enum Level {
     /// Per-key consensus.
     Linearizable,
 }
+
+/// The number of a node, assigned by the topology log and never given to another node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct NodeNumber(pub u16);
+
+/// A part of the installation that fails as one: a rack, a room, a provider's zone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Zone(pub u16);
+
+/// The number of a state of ownership: it rises with every change of who owns what and with every incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Epoch(pub u64);

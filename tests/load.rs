@@ -3,7 +3,7 @@
 //! Each test starts its own floor on a port of the kernel's choice and ends it by its id.
 
 // The functions that tests share are tests too, which the lint cannot know.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -291,4 +291,119 @@ fn a_pipeline_beyond_every_buffer_is_answered_in_full() {
     socket.read_to_end(&mut replies).unwrap();
     sender.join().unwrap();
     assert_eq!(replies.len(), REQUESTS * 71);
+}
+
+/// Stops a process for so long that every request meanwhile waits, while `run` loads it.
+fn with_a_stall(floor: &Floor, stall: Duration, run: impl FnOnce() -> Output) -> Output {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = i32::try_from(floor.child.id()).ok().and_then(Pid::from_raw).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // The stall lies well within the measured second; its length is what is measured.
+            std::thread::sleep(Duration::from_millis(700));
+            kill_process(pid, Signal::STOP).unwrap();
+            // The stall itself.
+            std::thread::sleep(stall);
+            kill_process(pid, Signal::CONT).unwrap();
+        });
+        run()
+    })
+}
+
+/// One request in ten meets a stall of 100 ms within a second, and waits up to as long. A closed loop of few
+/// connections has one request of each wait, and leaves out all the others.
+#[test]
+fn an_open_loop_shows_a_stall_that_a_closed_loop_hides() {
+    let stall = Duration::from_millis(100);
+    let common = ["--connections", "4", "--keys", "1000", "--warm-up", "300ms", "--duration", "1s"];
+    let p99_us = |arguments: &[&str]| {
+        let floor = Floor::start();
+        let arguments = [&common, arguments].concat();
+        let output = with_a_stall(&floor, stall, || load(&floor.address, &arguments));
+        let report = report(&output);
+        let latency = &report["measured"]["latency_us"];
+        (latency["p99"].as_f64().unwrap(), latency["max"].as_f64().unwrap(), report)
+    };
+    let (open_p99, open_max, report) = p99_us(&["--rate", "5000"]);
+    let (closed_p99, closed_max, _) = p99_us(&[]);
+    println!("p99 and max in us: open {open_p99} {open_max}, closed {closed_p99} {closed_max}");
+    assert!(open_max > 95_000.0 && closed_max > 95_000.0, "both met it");
+    assert!(open_p99 > 50_000.0, "one in ten was due while nobody answered");
+    assert!(closed_p99 < 20_000.0, "and the closed loop knows of four");
+    let slices = report["measured"]["series"].as_array().unwrap();
+    assert!(slices.len() >= 8, "{} slices", slices.len());
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate_or_says_that_it_does_not() {
+    let floor = Floor::start();
+    for arrivals in ["fixed", "poisson"] {
+        let output = load(
+            &floor.address,
+            &["--rate", "3000", "--arrivals", arrivals, "--duration", "1s", "--keys", "1000", "--seed", "5"],
+        );
+        assert!(output.status.success(), "{output:?}");
+        let measured = &report(&output)["measured"];
+        let due = measured["open_loop"]["due"].as_u64().unwrap();
+        // Poisson arrivals of a second vary by their root.
+        let tolerance = if arrivals == "fixed" { 30 } else { 250 };
+        assert!(due.abs_diff(3000) <= tolerance, "{arrivals}: {due}");
+        assert!(measured["operations"].as_u64().unwrap().abs_diff(due) < 30);
+    }
+    // Nobody does a hundred million a second over one connection.
+    let output =
+        load(&floor.address, &["--rate", "1e8", "--connections", "1", "--duration", "300ms", "--keys", "10"]);
+    let code = output.status.code();
+    let behind = &report(&output)["measured"]["open_loop"];
+    let (due, late) = (behind["due"].as_u64().unwrap(), behind["sent_late"].as_u64().unwrap());
+    assert!(late > due / 2, "what could not be sent in time is counted: {late} of {due}");
+    assert!(code == Some(3) || code == Some(0), "{code:?}");
+}
+
+#[test]
+fn a_counted_open_loop_sends_so_many_and_no_more() {
+    let floor = Floor::start();
+    let output = load(&floor.address, &["--rate", "20000", "--requests", "1234", "--keys", "100"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(report(&output)["measured"]["operations"], 1234);
+}
+
+#[test]
+fn results_are_compared_and_drawn() {
+    let floor = Floor::start();
+    let folder = std::env::temp_dir().join(format!("annulus-compare-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    for (name, label, connections) in [("a1", "a", "2"), ("a2", "a", "2"), ("b1", "b", "2"), ("c1", "c", "3")]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_annulus-load"))
+            .args([
+                "--target",
+                &floor.address,
+                "--label",
+                label,
+                "--connections",
+                connections,
+                "--requests",
+                "2000",
+            ])
+            .args(["--keys", "100", "--json", &path(name)])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let compare = |arguments: &[String]| {
+        Command::new(env!("CARGO_BIN_EXE_annulus-load")).arg("compare").args(arguments).output().unwrap()
+    };
+    let html = path("page.html");
+    let output = compare(&[path("a1"), path("a2"), path("b1"), "--html".into(), html.clone()]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("spread unknown: repeat each"));
+    assert!(std::fs::read_to_string(&html).unwrap().contains("<svg"));
+    let other = complaint(&compare(&[path("a1"), path("c1")]));
+    assert!(other.contains("number of connections") && other.contains("--force"), "{other}");
+    std::fs::write(path("broken"), "{\"load\": ").unwrap();
+    assert!(complaint(&compare(&[path("broken")])).contains("is no result"));
+    assert!(complaint(&compare(&[path("missing")])).contains("cannot read"));
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -75,6 +75,25 @@ impl Operation {
         self.latencies.as_ref().map_or(0, |latencies| latencies.max())
     }
 
+    /// How many took at most 1, 2, 4 … microseconds: from the first power of two that any stayed below to the first
+    /// that all did.
+    #[must_use]
+    pub fn doubling_buckets(&self) -> Vec<(u64, u64)> {
+        let Some(latencies) = &self.latencies else { return Vec::new() };
+        let mut buckets = Vec::new();
+        let (mut up_to_us, total) = (1_u64, latencies.len());
+        loop {
+            let count = latencies.count_between(0, up_to_us * 1000);
+            if count > 0 {
+                buckets.push((up_to_us, count));
+            }
+            if count >= total {
+                return buckets;
+            }
+            up_to_us *= 2;
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.errors += other.errors;

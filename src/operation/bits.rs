@@ -86,6 +86,38 @@ pub fn position(value: &[u8], on: bool, start: i64, end: i64, unit: Unit) -> Opt
     None
 }
 
+/// How values are combined, bit by bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Combination {
+    /// Set where all are.
+    And,
+    /// Set where one is.
+    Or,
+    /// Set where an odd number is.
+    ExclusiveOr,
+}
+
+/// Combines `combined`, nothing before the first, with one value more; the shorter of the two counts as followed by
+/// zeros.
+pub fn combine(combination: Combination, combined: &mut Option<Vec<u8>>, value: &[u8]) {
+    let Some(combined) = combined else {
+        *combined = Some(value.to_vec());
+        return;
+    };
+    if combined.len() < value.len() {
+        combined.resize(value.len(), 0);
+    }
+    let pairs = combined.iter_mut().zip(value);
+    match combination {
+        Combination::And => {
+            pairs.for_each(|(byte, other)| *byte &= other);
+            combined[value.len()..].fill(0);
+        }
+        Combination::Or => pairs.for_each(|(byte, other)| *byte |= other),
+        Combination::ExclusiveOr => pairs.for_each(|(byte, other)| *byte ^= other),
+    }
+}
+
 /// The first and the last bit of a range; `None` if it is empty.
 fn bit_range(value: &[u8], start: i64, end: i64, unit: Unit) -> Option<(u64, u64)> {
     let per_unit = if unit == Unit::Bit { 1 } else { 8 };
@@ -135,6 +167,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_combined_counts_as_followed_by_zeros() {
+        let combined = |combination, values: &[&[u8]]| {
+            let mut combined = None;
+            for value in values {
+                combine(combination, &mut combined, value);
+            }
+            combined
+        };
+        let values: [&[u8]; 3] = [b"\xF0\x0F", b"\xFF\xFF\xFF", b"\x3C"];
+        for turned in 0..3 {
+            let values = [values[turned], values[(turned + 1) % 3], values[(turned + 2) % 3]];
+            assert_eq!(combined(Combination::And, &values), Some(b"\x30\x00\x00".to_vec()));
+            assert_eq!(combined(Combination::Or, &values), Some(b"\xFF\xFF\xFF".to_vec()));
+            assert_eq!(combined(Combination::ExclusiveOr, &values), Some(b"\x33\xF0\xFF".to_vec()));
+        }
+        assert_eq!(combined(Combination::And, &[b"", b"\xFF"]), Some(b"\x00".to_vec()));
+        assert_eq!(combined(Combination::Or, &[]), None);
     }
 
     #[test]

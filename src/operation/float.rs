@@ -9,8 +9,8 @@ use rustc_apfloat::{Float, Status};
 
 use crate::operation::{Current, Effect, NewValue};
 
-/// Longest text that is looked at: what a number of the format can take, and some more.
-const TEXT_BYTES_MAX: usize = 5 * 1024;
+/// Longest text that is looked at, as in redis-server: what a number of the format can take, and some more.
+const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
 /// Places behind the point that are written.
 const PLACES: u32 = 17;
@@ -22,6 +22,8 @@ pub enum FloatRejection {
     NotAFloat,
     /// The sum is infinite, or no number.
     NotFinite,
+    /// The sum's text would be longer than the limit.
+    ValueTooLarge,
 }
 
 /// Adds the decimal number `delta` to the one at the key; an absent key counts as 0. The expiry stays.
@@ -29,10 +31,12 @@ pub enum FloatRejection {
 /// `text` holds the sum.
 ///
 /// # Errors
-/// [`FloatRejection::NotAFloat`], [`FloatRejection::NotFinite`].
+/// [`FloatRejection::NotAFloat`], [`FloatRejection::NotFinite`], [`FloatRejection::ValueTooLarge`] beyond
+/// `value_bytes_max`.
 pub fn increment_float<'v>(
     current: Option<Current<'_>>,
     delta: &[u8],
+    value_bytes_max: usize,
     text: &'v mut String,
 ) -> Result<Effect<'v>, FloatRejection> {
     let before = match current {
@@ -46,6 +50,9 @@ pub fn increment_float<'v>(
     }
     text.clear();
     write(sum, text);
+    if text.len() > value_bytes_max {
+        return Err(FloatRejection::ValueTooLarge);
+    }
     let expires_at = current.and_then(|current| current.expires_at);
     Ok(Effect::Store { value: NewValue::Bytes(text.as_bytes()), expires_at })
 }
@@ -186,7 +193,7 @@ mod tests {
     fn sum(before: &str, delta: &str) -> Result<String, FloatRejection> {
         let current = Current { version: Default::default(), expires_at: None, value: before.as_bytes() };
         let mut text = String::new();
-        increment_float(Some(current), delta.as_bytes(), &mut text)?;
+        increment_float(Some(current), delta.as_bytes(), 4933, &mut text)?;
         Ok(text)
     }
 
@@ -229,5 +236,6 @@ mod tests {
         assert_eq!(sum("1", "inf"), Err(FloatRejection::NotFinite));
         assert_eq!(sum("inf", "-inf"), Err(FloatRejection::NotFinite));
         assert_eq!(sum("1.1e4932", "1.1e4932"), Err(FloatRejection::NotFinite));
+        assert_eq!(sum("-1e4932", "0"), Err(FloatRejection::ValueTooLarge));
     }
 }

@@ -317,4 +317,36 @@ mod tests {
         assert_eq!(append(current(b"ab"), b"c", 3), Ok((appended, 3)));
         assert_eq!(append(current(b"ab"), b"", 3), Ok((Effect::Keep, 2)));
     }
+
+    #[test]
+    fn a_part_is_overwritten_behind_zeros_if_need_be() {
+        let mut scratch = Vec::new();
+        type Case = (&'static [u8], usize, &'static [u8], &'static [u8]);
+        let cases: [Case; 5] = [
+            (b"Hello World", 6, b"Redis", b"Hello Redis"),
+            (b"abc", 0, b"x", b"xbc"),
+            (b"abc", 2, b"xy", b"abxy"),
+            (b"abc", 5, b"x", b"abc\0\0x"),
+            (b"", 0, b"x", b"x"),
+        ];
+        for (before, offset, part, after) in cases {
+            let stored = Effect::Store { value: NewValue::Bytes(after), expires_at: Some(WallTime(9)) };
+            let done = set_range(current(before), offset, part, 11, &mut scratch);
+            assert_eq!(done, Ok((stored, after.len())), "{part:?} at {offset} of {before:?}");
+        }
+        let created = Effect::Store { value: NewValue::Bytes(b"\0x"), expires_at: None };
+        assert_eq!(set_range(None, 1, b"x", 2, &mut scratch), Ok((created, 2)));
+        // Nothing to write makes no key and breaks no limit, wherever it would stand.
+        assert_eq!(set_range(None, usize::MAX, b"", 2, &mut scratch), Ok((Effect::Keep, 0)));
+        assert_eq!(set_range(current(b"abc"), 9, b"", 2, &mut scratch), Ok((Effect::Keep, 3)));
+    }
+
+    #[test]
+    fn a_part_beyond_the_limit_is_refused_before_anything_is_allocated() {
+        let mut scratch = Vec::new();
+        for offset in [2, 1 << 40, usize::MAX] {
+            assert_eq!(set_range(None, offset, b"x", 2, &mut scratch), Err(Rejection::ValueTooLarge));
+        }
+        assert_eq!(scratch.capacity(), 0);
+    }
 }

@@ -50,7 +50,7 @@ impl Worker {
     fn place(&mut self, mut stream: TcpStream) {
         let shared = &self.engine.shared;
         self.engine.recorder.totals.connections_accepted += 1;
-        if shared.connections() >= shared.limits.connections_max {
+        if shared.connections() >= shared.settings.connections_max() {
             self.engine.recorder.totals.connections_refused += 1;
             let _ = stream.write(REFUSAL);
             return;
@@ -87,6 +87,7 @@ impl Worker {
         let id = self.engine.shared.next_connection.fetch_add(1, Ordering::Relaxed);
         let peer = stream.peer_addr().ok();
         let now = self.engine.now;
-        entry.insert(Connection::new(stream, peer, Session::new(id, now), now));
+        let session = Session::new(id, now, self.engine.shared.password.is_none());
+        entry.insert(Connection::new(stream, peer, session, now));
     }
 }

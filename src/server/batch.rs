@@ -3,14 +3,14 @@
 //! Invariant: a request is a range of its connection's input and nothing more, so one that is not executed after
 //! all is simply parsed again later. All buffers are reused from turn to turn. It executes nothing.
 
-use crate::config::{BATCH_COUNT_MAX, Limits, turn};
+use crate::config::{BATCH_COUNT_MAX, Limits, STRANGER_REQUEST_BYTES_MAX, turn};
 use crate::protocol::client::decode_request;
 use crate::protocol::frame::{Split, split_frame};
 use crate::protocol::preamble::PREAMBLE_BYTES;
 use crate::protocol::resp::request::{self, Argument, Parsed, RequestError};
 use crate::protocol::{Limits as FrameLimits, ProtocolError};
 use crate::server::commands::{self, CommandId};
-use crate::server::session::Protocol;
+use crate::server::session::{Protocol, Session};
 use crate::types::KeyHash;
 
 /// Arguments and bytes of inline commands for which room is kept between turns.
@@ -102,12 +102,16 @@ impl Batch {
     pub(crate) fn add(
         &mut self,
         connection: usize,
-        protocol: &mut Protocol,
+        session: &mut Session,
         input: &[u8],
         limits: &Limits,
         seed: u64,
     ) -> &mut Span {
         let first = self.requests.len();
+        let protocol = &mut session.protocol;
+        let bytes_max =
+            if session.authenticated { limits.request_bytes_max } else { STRANGER_REQUEST_BYTES_MAX };
+        let frame_limits = FrameLimits { frame_bytes_max: bounded(bytes_max), ..self.frame_limits };
         let (mut at, mut needed, mut failure) = (0, 1, None);
         while at < input.len() && self.requests.len() - first < turn::CONNECTION_COMMANDS_MAX {
             let rest = &input[at..];
@@ -125,8 +129,8 @@ impl Batch {
                 }
             }
             let step = match protocol {
-                Protocol::Native => self.add_frame(rest, at, seed),
-                _ => self.add_command(rest, at, limits, seed),
+                Protocol::Native => self.add_frame(rest, at, &frame_limits, seed),
+                _ => self.add_command(rest, at, bytes_max, seed),
             };
             match step {
                 Ok(Step::Next(bytes)) => at += bytes,
@@ -156,9 +160,9 @@ impl Batch {
     }
 
     #[inline]
-    fn add_command(&mut self, input: &[u8], at: usize, limits: &Limits, seed: u64) -> Result<Step, Failure> {
+    fn add_command(&mut self, input: &[u8], at: usize, bytes_max: usize, seed: u64) -> Result<Step, Failure> {
         let first_argument = self.arguments.len();
-        let parsed = request::parse(input, limits.request_bytes_max, &mut self.arguments, &mut self.scratch);
+        let parsed = request::parse(input, bytes_max, &mut self.arguments, &mut self.scratch);
         let consumed = match parsed.map_err(Failure::Resp)? {
             Parsed::Complete { consumed } => consumed,
             Parsed::Incomplete { needed } => return Ok(Step::Needs(needed)),
@@ -178,12 +182,18 @@ impl Batch {
     }
 
     #[inline]
-    fn add_frame(&mut self, input: &[u8], at: usize, seed: u64) -> Result<Step, Failure> {
-        match split_frame(input, &self.frame_limits).map_err(Failure::Native)? {
+    fn add_frame(
+        &mut self,
+        input: &[u8],
+        at: usize,
+        limits: &FrameLimits,
+        seed: u64,
+    ) -> Result<Step, Failure> {
+        match split_frame(input, limits).map_err(Failure::Native)? {
             Split::Incomplete { needed_bytes_total } => Ok(Step::Needs(needed_bytes_total)),
             Split::Frame(frame) => {
                 // A frame that is no request is answered when its turn comes.
-                let envelope = decode_request(frame, &self.frame_limits).ok();
+                let envelope = decode_request(frame, limits).ok();
                 let key = envelope.and_then(|envelope| envelope.request.key());
                 self.push(Kind::Frame, at, key.map(|key| KeyHash::of(key, seed)));
                 Ok(Step::Next(frame.bytes_total()))
@@ -204,9 +214,12 @@ enum Step {
     Needs(usize),
 }
 
+fn bounded(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 /// What the native protocol's decoder needs to know of the limits.
 fn frame_limits(limits: &Limits) -> FrameLimits {
-    let bounded = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     FrameLimits {
         key_bytes_max: bounded(limits.key_bytes_max),
         value_bytes_max: bounded(limits.value_bytes_max),
@@ -218,6 +231,7 @@ fn frame_limits(limits: &Limits) -> FrameLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Timestamp;
 
     #[test]
     fn what_a_request_of_a_million_arguments_took_is_given_back() {
@@ -225,7 +239,8 @@ mod tests {
         let mut batch = Batch::new(&limits);
         let mut input = b"*1000000\r\n".to_vec();
         input.extend(b"$1\r\nk\r\n".repeat(1_000_000));
-        let span = batch.add(0, &mut Protocol::Resp, &input, &limits, 0);
+        let mut session = Session::new(0, Timestamp::default(), true);
+        let span = batch.add(0, &mut session, &input, &limits, 0);
         assert_eq!(span.consumed, input.len());
         assert!(batch.arguments.capacity() >= 1_000_000);
         batch.clear();

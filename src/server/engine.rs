@@ -7,21 +7,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::config::Limits;
+use crate::config::{Limits, Password};
+use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
+use crate::server::clock::Clock;
 use crate::server::commands::COMMANDS;
 use crate::server::mailbox::Mailbox;
 use crate::server::native;
-use crate::server::worker::Message;
-use crate::store::{HybridClock, Store};
+use crate::server::settings::Settings;
+use crate::server::slow_log::SlowLog;
+use crate::server::worker::{Forget, Message};
+use crate::store::Store;
 use crate::types::Timestamp;
 
 /// What all workers of a node share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) limits: Limits,
-    pub(crate) memory_bytes_max: Option<u64>,
+    pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
+    pub(crate) password: Option<Password>,
     pub(crate) mailboxes: Box<[Mailbox<Message>]>,
     /// Connections that each worker serves or was handed.
     pub(crate) loads: Box<[AtomicUsize]>,
@@ -29,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     /// The id of the next connection.
     pub(crate) next_connection: AtomicU64,
+    /// The id of the next slow command.
+    pub(crate) next_slow_entry: AtomicU64,
 }
 
 impl Shared {
@@ -40,6 +47,8 @@ impl Shared {
 
 /// One worker's means.
 pub(crate) struct Engine {
+    /// Which worker's.
+    pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: HybridClock,
     pub(crate) recorder: Recorder,
@@ -49,6 +58,43 @@ pub(crate) struct Engine {
     pub(crate) ends_turn: bool,
     /// Whose request is being run.
     pub(crate) peer: Option<SocketAddr>,
+    /// To time single commands by.
+    pub(crate) time: Clock,
+    /// Whether every command is timed, because even short ones may count as slow.
+    pub(crate) times_all: bool,
+    pub(crate) slow_log: SlowLog,
+}
+
+/// Below this threshold every command is timed; above it, those that may take so long.
+const TIMES_ALL_BELOW_US: i64 = 1_000;
+
+impl Engine {
+    /// Shows it the time at the beginning of a turn.
+    #[inline]
+    pub(crate) fn begin_turn(&mut self) {
+        self.now = self.time.now();
+        self.clock.observe(self.time.wall());
+        self.recorder.totals.turns += 1;
+        self.times_all = (0..TIMES_ALL_BELOW_US).contains(&self.shared.settings.slow_threshold_us());
+    }
+
+    /// Begins to count or to log anew.
+    pub(crate) fn forget(&mut self, what: Forget) {
+        match what {
+            Forget::Statistics => self.recorder = Recorder::new(OPERATIONS),
+            Forget::SlowLog => self.slow_log.clear(),
+        }
+    }
+
+    /// The same, for all workers: the others do it before they answer anything asked later.
+    pub(crate) fn forget_everywhere(&mut self, what: Forget) {
+        self.forget(what);
+        for (_, mailbox) in self.shared.mailboxes.iter().enumerate().filter(|(index, _)| *index != self.index)
+        {
+            // A worker whose mailbox is full goes on as before: it has other cares.
+            let _ = mailbox.send(Message::Forget(what));
+        }
+    }
 }
 
 /// Operations that are counted: the commands of the table, then those of the native protocol.

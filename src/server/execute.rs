@@ -16,6 +16,7 @@ use crate::server::connection::Connection;
 use crate::server::engine::Engine;
 use crate::server::native;
 use crate::server::output::Output;
+use crate::server::session::Replies;
 use crate::server::worker::Worker;
 use crate::types::KeyHash;
 
@@ -61,14 +62,19 @@ impl Worker {
         self.engine.peer = connection.peer;
         let ran = Ran { batch, input, requests: span.first..span.end };
         let high = self.engine.shared.limits.output_bytes_high;
+        let authenticated = connection.session.authenticated;
         let (stopped_at, question) = ran.run(&mut self.engine, connection, &mut output, high);
+        if let Some(Kind::Command(id)) = batch.requests[span.first..span.end].last().map(|last| last.kind) {
+            connection.session.command = Some(id);
+        }
         let mut rest = span.consumed;
         connection.needed = needed;
         if let Some(at) = stopped_at {
             rest = at;
             connection.needed = 0;
         } else if let Some(failure) = failure {
-            if question.is_none() {
+            // A client that gave the password in this turn may go on with what was too much for a stranger.
+            if question.is_none() && authenticated == connection.session.authenticated {
                 fail(&mut self.engine, connection, &mut output, &failure);
             } else {
                 // It is found again, and told, once the question before it has been answered.
@@ -157,7 +163,11 @@ impl Ran<'_> {
             if let Some(ahead) = requests.get(index + CELLS_AHEAD) {
                 prefetch_cell(engine, ahead);
             }
-            let question = self.run_one(engine, connection, output, request);
+            let question = if connection.session.is_plain() {
+                self.run_one(engine, connection, output, request)
+            } else {
+                self.run_guarded(engine, connection, output, request)
+            };
             if question.is_some() || mem::take(&mut engine.ends_turn) {
                 let next = (index + 1 < self.requests.end).then(|| requests[index + 1].start);
                 return (next, question);
@@ -166,7 +176,62 @@ impl Ran<'_> {
         (None, None)
     }
 
-    #[inline]
+    /// Runs a request of a client that has not given the password, or does not want every reply.
+    #[cold]
+    fn run_guarded(
+        &self,
+        engine: &mut Engine,
+        connection: &mut Connection,
+        output: &mut Output,
+        request: &Request,
+    ) -> Option<Question> {
+        let before = connection.session.replies;
+        if before == Replies::SkipOne {
+            connection.session.replies = Replies::All;
+        }
+        let mark = output.mark();
+        let question = if connection.session.authenticated || self.is_for_strangers(request) {
+            self.run_one(engine, connection, output, request)
+        } else {
+            self.refuse_stranger(engine, output, request);
+            None
+        };
+        let silent = match before {
+            Replies::All => false,
+            Replies::SkipOne => true,
+            Replies::None => connection.session.replies == Replies::None,
+        };
+        if !silent {
+            return question;
+        }
+        output.rewind(mark);
+        // What has an effect is done all the same; nobody waits for the answer to the others.
+        question.filter(|question| matches!(question, Question::Denied { .. } | Question::Kill { .. }))
+    }
+
+    fn refuse_stranger(&self, engine: &mut Engine, output: &mut Output, request: &Request) {
+        engine.recorder.error(ErrorKind::Command, None);
+        match request.kind {
+            Kind::Frame => {
+                let input = &self.input[request.start..];
+                native::refuse_stranger(output, input, &self.batch.frame_limits);
+            }
+            _ => reply::error(output.bytes(), "NOAUTH Authentication required."),
+        }
+    }
+
+    /// Whether it may be asked before the password is given.
+    fn is_for_strangers(&self, request: &Request) -> bool {
+        match request.kind {
+            Kind::Command(id) => commands::entry(id).flags.contains(&"no_auth"),
+            Kind::Preamble => true,
+            Kind::UnknownCommand => false,
+            Kind::Frame => native::is_for_strangers(&self.input[request.start..], &self.batch.frame_limits),
+        }
+    }
+
+    // Left to itself, the compiler thinks it too long to become part of the loop.
+    #[inline(always)]
     fn run_one(
         &self,
         engine: &mut Engine,
@@ -192,7 +257,9 @@ impl Ran<'_> {
                 commands::refuse_unknown(engine, output, &arguments());
                 None
             }
-            Kind::Frame => native::execute(engine, output, input, &self.batch.frame_limits, request.hash),
+            Kind::Frame => {
+                native::execute(engine, session, output, input, &self.batch.frame_limits, request.hash)
+            }
             Kind::Preamble => {
                 native::greet(session, output, input);
                 None

@@ -1,22 +1,27 @@
-//! Messages between workers: connections handed over, and questions that take the counters of all to answer.
+//! Messages between workers: connections handed over, and questions that take what all workers know to answer.
 //!
-//! Invariant: a question is answered once, by the worker that was asked, with what every worker counted after it was
+//! Invariant: a question is answered once, by the worker that was asked, with what every worker knew after it was
 //! asked; the connection that asked waits meanwhile and nothing of it is reordered. A worker gathers once at a time:
 //! who asks meanwhile waits for the next time, so that a crowd of questions costs no more than a few. A worker whose
 //! mailbox is full is not asked; should the word that all is gathered be lost, the asker sees it when it keeps house.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::config::turn;
+use crate::config::{WRONG_PASSWORD_DELAY, turn};
 use crate::metrics::Recorder;
 use crate::protocol::resp::reply;
-use crate::server::commands::{self, Question};
+use crate::server::commands::{self, ClientFilter, Question};
+use crate::server::connection::Connection;
 use crate::server::native;
+use crate::server::output::Output;
+use crate::server::slow_log::{self, SlowEntry};
 use crate::server::worker::{Message, Worker};
+use crate::types::Timestamp;
 
 /// Who asked, and what.
 pub(super) struct Asker {
@@ -25,10 +30,62 @@ pub(super) struct Asker {
     question: Question,
 }
 
-/// The counters of the other workers, on their way to the one that asked.
+/// What is asked of every worker, for all that are served at a time.
+#[derive(Default)]
+struct Wanted {
+    counters: bool,
+    slow_log: bool,
+    /// Lists of connections.
+    lists: Vec<ClientFilter>,
+    /// Connections to close.
+    kills: Vec<ClientFilter>,
+}
+
+impl Wanted {
+    fn by(askers: &[Asker]) -> Self {
+        let mut wanted = Self::default();
+        for asker in askers {
+            match &asker.question {
+                Question::Info { .. } | Question::Stats { .. } | Question::Latencies { .. } => {
+                    wanted.counters = true;
+                }
+                Question::SlowLog { .. } => wanted.slow_log = true,
+                Question::Clients(filter) => wanted.lists.push(filter.clone()),
+                Question::Kill { filter, .. } => wanted.kills.push(filter.clone()),
+                Question::Denied { .. } => {}
+            }
+        }
+        wanted
+    }
+}
+
+/// What one worker, or several, know of it. Lists are in the order in which they are wanted.
+#[derive(Default)]
+struct Known {
+    counters: Option<Recorder>,
+    slow: Vec<SlowEntry>,
+    /// Ids and lines of connections.
+    lists: Vec<Vec<(u64, String)>>,
+    /// How many connections were closed.
+    killed: Vec<u64>,
+}
+
+impl Known {
+    fn merge(&mut self, other: Self) {
+        if let (Some(ours), Some(theirs)) = (&mut self.counters, &other.counters) {
+            ours.merge(theirs);
+        }
+        self.slow.extend(other.slow);
+        self.lists.iter_mut().zip(other.lists).for_each(|(ours, theirs)| ours.extend(theirs));
+        self.killed.iter_mut().zip(other.killed).for_each(|(ours, theirs)| *ours += theirs);
+    }
+}
+
+/// What the other workers know, on its way to the one that asked.
 pub(crate) struct Collection {
     asker: usize,
-    parts: ArrayQueue<Recorder>,
+    wanted: Wanted,
+    parts: ArrayQueue<Known>,
     missing: AtomicUsize,
 }
 
@@ -40,6 +97,16 @@ pub(super) struct Questions {
     served: Vec<Asker>,
     /// Those who came later.
     waiting: Vec<Asker>,
+    /// Answers that are held back, the next one first.
+    denied: VecDeque<Denied>,
+}
+
+/// An answer that is held back.
+struct Denied {
+    at: Timestamp,
+    connection: usize,
+    session: u64,
+    answer: Vec<u8>,
 }
 
 impl Worker {
@@ -48,6 +115,11 @@ impl Worker {
     pub(super) fn ask(&mut self, slot: usize, question: Question) {
         let session = &mut self.connections[slot].session;
         session.waiting = true;
+        if let Question::Denied { answer } = question {
+            let at = self.engine.now.after(WRONG_PASSWORD_DELAY);
+            self.questions.denied.push_back(Denied { at, connection: slot, session: session.id, answer });
+            return;
+        }
         self.questions.waiting.push(Asker { connection: slot, session: session.id, question });
     }
 
@@ -63,25 +135,37 @@ impl Worker {
     fn attend(&mut self) {
         if self.questions.collection.is_none() {
             self.questions.served = mem::take(&mut self.questions.waiting);
-            self.questions.collection = Some(self.begin_collection());
+            self.questions.collection = Some(self.begin_collection(Wanted::by(&self.questions.served)));
         }
         let complete = |collection: &mut Arc<Collection>| collection.missing.load(Ordering::Acquire) == 0;
         let Some(collection) = self.questions.collection.take_if(complete) else { return };
-        let mut merged = self.counters();
+        let mut known = self.look_up(&collection.wanted);
         while let Some(part) = collection.parts.pop() {
-            merged.merge(&part);
+            known.merge(part);
         }
+        known.slow.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
+        let (mut lists, mut killed) = (mem::take(&mut known.lists).into_iter(), known.killed.iter());
         for asker in mem::take(&mut self.questions.served) {
-            self.answer(&asker, &merged);
+            let mut list = match asker.question {
+                Question::Clients(_) => lists.next().unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            list.sort_unstable_by_key(|(id, _)| *id);
+            let count = match asker.question {
+                Question::Kill { .. } => killed.next().copied().unwrap_or(0),
+                _ => 0,
+            };
+            self.answer(&asker, &known, &list, count);
         }
     }
 
-    /// Asks all other workers for their counters.
-    fn begin_collection(&self) -> Arc<Collection> {
+    /// Asks all other workers for what `wanted` says.
+    fn begin_collection(&self, wanted: Wanted) -> Arc<Collection> {
         let mailboxes = &self.engine.shared.mailboxes;
         let others = mailboxes.len() - 1;
         let collection = Arc::new(Collection {
             asker: self.index,
+            wanted,
             parts: ArrayQueue::new(others.max(1)),
             missing: AtomicUsize::new(others),
         });
@@ -94,15 +178,61 @@ impl Worker {
         collection
     }
 
-    fn counters(&mut self) -> Recorder {
+    /// What this worker knows of what is wanted; connections that are to be closed are.
+    fn look_up(&mut self, wanted: &Wanted) -> Known {
         self.engine.recorder.totals.buffered_bytes = self.buffered_bytes as u64;
-        self.engine.recorder.clone()
+        Known {
+            counters: wanted.counters.then(|| self.engine.recorder.clone()),
+            slow: if wanted.slow_log { self.engine.slow_log.entries() } else { Vec::new() },
+            lists: wanted.lists.iter().map(|filter| self.list(filter)).collect(),
+            killed: wanted.kills.iter().map(|filter| self.kill(filter)).collect(),
+        }
     }
 
-    /// Adds this worker's counters to what another gathers.
+    /// The connections that match: ids and lines.
+    fn list(&self, filter: &ClientFilter) -> Vec<(u64, String)> {
+        let local = self.engine.shared.address;
+        let matching = self.connections.iter().map(|(_, connection)| connection).filter(|connection| {
+            connection.parting_since.is_none()
+                && filter.matches(connection.session.id, connection.peer, local)
+        });
+        matching
+            .map(|connection| {
+                let line = commands::describe(&self.engine, &connection.session, connection.peer);
+                (connection.session.id, line)
+            })
+            .collect()
+    }
+
+    /// Closes the connections that match, the one that asked for it when it has been answered; returns how many.
+    fn kill(&mut self, filter: &ClientFilter) -> u64 {
+        let local = self.engine.shared.address;
+        let matches = |connection: &Connection| {
+            connection.parting_since.is_none()
+                && filter.matches(connection.session.id, connection.peer, local)
+        };
+        let slots: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| matches(connection))
+            .map(|(slot, _)| slot)
+            .collect();
+        for &slot in &slots {
+            let session = &mut self.connections[slot].session;
+            if session.waiting {
+                session.closing = true;
+            } else {
+                self.close(slot);
+            }
+        }
+        slots.len() as u64
+    }
+
+    /// Adds what this worker knows to what another gathers.
     fn contribute(&mut self, collection: &Collection) {
         // There is room: the queue has a place for each other worker.
-        let _ = collection.parts.push(self.counters());
+        let known = self.look_up(&collection.wanted);
+        let _ = collection.parts.push(known);
         if collection.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             // A full mailbox loses nothing: the asker looks now and then anyway.
             let _ = self.engine.shared.mailboxes[collection.asker].send(Message::Collected);
@@ -117,29 +247,67 @@ impl Worker {
             match message {
                 Message::Serve(stream) => self.serve(stream),
                 Message::Collect(collection) => self.contribute(&collection),
+                Message::Forget(what) => self.engine.forget(what),
                 // The loop looks at its questions and at the flag after this.
                 Message::Collected | Message::Stop => {}
             }
         }
     }
 
-    fn answer(&mut self, asker: &Asker, merged: &Recorder) {
-        let slot = asker.connection;
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        if connection.session.id != asker.session || !connection.session.waiting {
-            return;
+    fn answer(&mut self, asker: &Asker, known: &Known, list: &[(u64, String)], killed: u64) {
+        let Some((slot, mut output)) = self.resume(asker.connection, asker.session) else { return };
+        let version = self.connections[slot].session.resp;
+        let out = output.bytes();
+        match (&asker.question, &known.counters) {
+            (Question::Info { sections }, Some(merged)) => {
+                reply::verbatim(out, version, &commands::info(&self.engine, merged, sections));
+            }
+            (Question::Stats { id }, Some(merged)) => native::answer_stats(&self.engine, merged, *id, out),
+            (Question::Latencies { operations }, Some(merged)) => {
+                commands::latencies(merged, operations, out, version);
+            }
+            (Question::SlowLog { count: Some(count) }, _) => slow_log::answer(&known.slow, *count, out),
+            (Question::SlowLog { count: None }, _) => reply::integer(out, known.slow.len() as i64),
+            (Question::Clients(_), _) => {
+                let lines: String = list.iter().map(|(_, line)| line.as_str()).collect();
+                reply::verbatim(out, version, &lines);
+            }
+            (Question::Kill { counted: true, .. }, _) => reply::integer(out, killed as i64),
+            (Question::Kill { counted: false, .. }, _) if killed == 0 => {
+                reply::error(out, "ERR No such client");
+            }
+            (Question::Kill { .. }, _) => reply::ok(out),
+            (Question::Info { .. } | Question::Stats { .. } | Question::Latencies { .. }, None)
+            | (Question::Denied { .. }, _) => {}
+        }
+        self.deliver(slot, output);
+    }
+
+    /// A connection that has waited, and where to write its answer; `None` if it is gone.
+    fn resume(&mut self, slot: usize, session: u64) -> Option<(usize, Box<Output>)> {
+        let connection = self.connections.get_mut(slot)?;
+        if connection.session.id != session || !connection.session.waiting {
+            return None;
         }
         connection.session.waiting = false;
-        let mut output = connection.output.take().or_else(|| self.spare_outputs.pop()).unwrap_or_default();
-        match &asker.question {
-            Question::Info { sections } => {
-                let text = commands::info(&self.engine, merged, sections);
-                reply::verbatim(output.bytes(), connection.session.resp, &text);
-            }
-            Question::Stats { id } => native::answer_stats(&self.engine, merged, *id, output.bytes()),
-        }
-        connection.output = Some(output);
+        Some((slot, connection.output.take().or_else(|| self.spare_outputs.pop()).unwrap_or_default()))
+    }
+
+    fn deliver(&mut self, slot: usize, output: Box<Output>) {
+        self.connections[slot].output = Some(output);
         self.write(slot);
         self.settle(slot);
+    }
+
+    /// Gives answers that were held back, when they have been for long enough.
+    pub(super) fn answer_denied(&mut self) {
+        let now = self.engine.now;
+        let Some(due) = self.questions.denied.iter().rposition(|denied| denied.at <= now) else { return };
+        for denied in self.questions.denied.drain(..=due).collect::<Vec<_>>() {
+            if let Some((slot, mut output)) = self.resume(denied.connection, denied.session) {
+                output.bytes().extend_from_slice(&denied.answer);
+                self.deliver(slot, output);
+            }
+        }
     }
 }

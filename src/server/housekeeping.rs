@@ -27,6 +27,7 @@ impl Worker {
         self.housekeeping_at = self.engine.now.after(pause);
         self.accepting |= self.listener.is_some() && std::mem::take(&mut self.accept_again);
         self.meet_deadlines();
+        self.answer_denied();
     }
 
     /// Removes expired cells; true if so many had expired that it should go on soon.
@@ -70,7 +71,8 @@ impl Worker {
         let half_said = !connection.input.is_empty()
             && !connection.has_requests()
             && longer(connection.active_at, limits.stalled_timeout);
-        let idle = limits.idle_timeout.is_some_and(|timeout| longer(connection.active_at, timeout));
+        let idle_timeout = self.engine.shared.settings.idle_timeout();
+        let idle = idle_timeout.is_some_and(|timeout| longer(connection.active_at, timeout));
         first_byte_late || deaf || half_said || idle
     }
 

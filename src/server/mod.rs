@@ -24,7 +24,10 @@ mod mailbox;
 mod native;
 mod output;
 mod parting;
+mod password;
 mod session;
+mod settings;
+mod slow_log;
 mod worker;
 
 use std::io;
@@ -36,12 +39,15 @@ use std::thread::JoinHandle;
 use mio::{Poll, Waker};
 
 use crate::config::{Config, Limits, turn};
+use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
-use crate::store::{HybridClock, Store};
+use crate::store::Store;
 use crate::types::{Timestamp, WriterId};
 use clock::Clock;
 use engine::{Engine, OPERATIONS, Shared};
 use mailbox::Mailbox;
+use settings::Settings;
+use slow_log::SlowLog;
 use worker::{Message, WAKER, Worker};
 
 /// The incarnation of a node that is alone; the topology log will assign it.
@@ -93,24 +99,30 @@ impl Node {
                 buffered_bytes_max: config.limits.buffered_bytes_max / count,
                 ..config.limits.clone()
             },
-            memory_bytes_max: config.store.memory_bytes_max,
+            settings: Settings::new(&config.limits),
             address,
+            password: config.password.clone(),
             mailboxes,
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             stopping: AtomicBool::new(false),
             next_connection: AtomicU64::new(1),
+            next_slow_entry: AtomicU64::new(0),
         });
         let mut node = Self { shared, workers: Vec::with_capacity(count) };
         let time = Clock::start();
         for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
             let writer = WriterId::new(INCARNATION, index as u32).expect("config.rs bounds the workers");
             let engine = Engine {
+                index,
                 shared: Arc::clone(&node.shared),
                 clock: HybridClock::new(writer),
                 recorder: Recorder::new(OPERATIONS),
                 now: Timestamp::default(),
                 ends_turn: false,
                 peer: None,
+                time,
+                times_all: false,
+                slow_log: SlowLog::default(),
             };
             let worker = Worker::new(index, poll, listener, engine, time);
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));

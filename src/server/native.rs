@@ -23,6 +23,7 @@ use crate::protocol::{Field, Limits as FrameLimits, ProtocolError};
 use crate::server::commands::{COMMANDS, Question, stats_counters};
 use crate::server::engine::{Engine, operation_name};
 use crate::server::output::Output;
+use crate::server::password;
 use crate::server::session::Session;
 use crate::store::{Store, Updated, View};
 use crate::types::{KeyHash, Stamp, Version};
@@ -74,7 +75,7 @@ pub(crate) fn greet(session: &mut Session, out: &mut Output, input: &[u8]) {
     let greeting = match decode_preamble(*preamble) {
         Ok(preamble) => {
             session.level = preamble.level.unwrap_or_default();
-            Some(Greeting::Welcome { authentication_required: false })
+            Some(Greeting::Welcome { authentication_required: !session.authenticated })
         }
         Err(ProtocolError { field: Field::ProtocolVersion, .. }) => {
             Some(Greeting::VersionUnsupported { spoken: PROTOCOL_VERSION })
@@ -91,6 +92,7 @@ pub(crate) fn greet(session: &mut Session, out: &mut Output, input: &[u8]) {
 #[inline]
 pub(crate) fn execute(
     engine: &mut Engine,
+    session: &mut Session,
     out: &mut Output,
     input: &[u8],
     limits: &FrameLimits,
@@ -98,12 +100,55 @@ pub(crate) fn execute(
 ) -> Option<Question> {
     let Ok(Split::Frame(frame)) = split_frame(input, limits) else { return None };
     match decode_request(frame, limits) {
+        Ok(Envelope { id, request: Request::Authenticate { password }, .. }) => {
+            authenticate(engine, session, out, id, password)
+        }
         Ok(envelope) => run(&mut Run { engine, out, limits }, &envelope, hash),
         Err(error) => {
             refuse_frame(engine, out, &error);
             None
         }
     }
+}
+
+/// Lets a client in, or answers late that it is not.
+#[cold]
+fn authenticate(
+    engine: &mut Engine,
+    session: &mut Session,
+    out: &mut Output,
+    id: RequestId,
+    guess: &[u8],
+) -> Option<Question> {
+    let operation = operation_of(&Request::Authenticate { password: guess });
+    engine.recorder.count(operation);
+    let right = engine.shared.password.as_ref().is_none_or(|password| password::is_right(password, guess));
+    if right {
+        session.authenticated = true;
+        encode_response(id, &Outcome::Done(Reply::Authenticated), out.bytes());
+        return None;
+    }
+    engine.recorder.error(ErrorKind::Command, Some(operation));
+    let mut answer = Vec::new();
+    encode_refused(id, Refusal::AuthenticationFailed, "the password is wrong", &mut answer);
+    Some(Question::Denied { answer })
+}
+
+/// Whether the frame at the beginning of `input` may be sent before the password.
+pub(crate) fn is_for_strangers(input: &[u8], limits: &FrameLimits) -> bool {
+    let Ok(Split::Frame(frame)) = split_frame(input, limits) else { return false };
+    match decode_request(frame, limits) {
+        Ok(envelope) => matches!(envelope.request, Request::Authenticate { .. }),
+        // It is told what is wrong with it.
+        Err(_) => true,
+    }
+}
+
+/// Answers the frame at the beginning of `input`, whose client has not given the password.
+pub(crate) fn refuse_stranger(out: &mut Output, input: &[u8], limits: &FrameLimits) {
+    let Ok(Split::Frame(frame)) = split_frame(input, limits) else { return };
+    let message = "the password comes first: send Authenticate";
+    encode_refused(frame.id(), Refusal::AuthenticationRequired, message, out.bytes());
 }
 
 /// Answers a frame that is no request, if its id is known.
@@ -137,7 +182,7 @@ fn run(run: &mut Run<'_>, envelope: &Envelope<'_>, hash: Option<KeyHash>) -> Opt
             Ok(())
         }
         Request::Ping => run.reply(id, Reply::Pong),
-        // There is no password to get wrong.
+        // In a batch: the decoder lets none in there, and alone it was answered before.
         Request::Authenticate { .. } => run.reply(id, Reply::Authenticated),
         Request::Scan { cursor, count } => run.scan(id, cursor, count as usize),
         Request::Get { key } => run.get(id, hash, key),

@@ -189,8 +189,9 @@ pub(crate) struct Mark {
 mod tests {
     use super::*;
     use crate::config::StoreConfig;
+    use crate::hybrid_clock::HybridClock;
     use crate::operation::{Effect, NewValue};
-    use crate::store::{HybridClock, Store};
+    use crate::store::Store;
     use crate::types::{WallTime, WriterId};
 
     /// A socket that takes a few bytes and is full every other time.

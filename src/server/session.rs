@@ -3,6 +3,7 @@
 //! Invariant: a session outlives no connection and is touched by one worker only.
 
 use crate::protocol::resp::RespVersion;
+use crate::server::commands::CommandId;
 use crate::types::{Level, Timestamp};
 
 /// What the first byte told.
@@ -14,6 +15,17 @@ pub(crate) enum Protocol {
     Resp,
     /// The native protocol.
     Native,
+}
+
+/// What becomes of replies, as CLIENT REPLY chooses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Replies {
+    /// They are sent.
+    All,
+    /// The next one is not.
+    SkipOne,
+    /// They are not.
+    None,
 }
 
 /// One client's session.
@@ -29,6 +41,12 @@ pub(crate) struct Session {
     pub(crate) library_name: Box<[u8]>,
     pub(crate) library_version: Box<[u8]>,
     pub(crate) connected_at: Timestamp,
+    /// Whether it may do anything: it gave the password, or there is none.
+    pub(crate) authenticated: bool,
+    /// What it asked for last.
+    pub(crate) command: Option<CommandId>,
+    /// What becomes of replies.
+    pub(crate) replies: Replies,
     /// Answer what came before, then close.
     pub(crate) closing: bool,
     /// An answer is being gathered elsewhere; what follows waits for it.
@@ -36,7 +54,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: u64, connected_at: Timestamp) -> Self {
+    pub(crate) fn new(id: u64, connected_at: Timestamp, authenticated: bool) -> Self {
         Self {
             id,
             protocol: Protocol::Unknown,
@@ -46,13 +64,24 @@ impl Session {
             library_name: Box::default(),
             library_version: Box::default(),
             connected_at,
+            authenticated,
+            command: None,
+            replies: Replies::All,
             closing: false,
             waiting: false,
         }
     }
 
+    /// Whether requests are run as they come: no gate before them, nothing behind them.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.authenticated && self.replies == Replies::All
+    }
+
     /// Back to what a new connection has, but for its id.
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+        self.replies = Replies::All;
         self.resp = RespVersion::Two;
         self.level = Level::default();
         self.name = Box::default();

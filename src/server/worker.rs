@@ -34,6 +34,15 @@ pub(super) const WAKER: Token = Token(1);
 /// The token of the connection in slot 0.
 pub(super) const FIRST_CONNECTION: usize = 2;
 
+/// What is begun anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Forget {
+    /// Counters and latencies.
+    Statistics,
+    /// The log of slow commands.
+    SlowLog,
+}
+
 /// What workers tell each other.
 pub(crate) enum Message {
     /// Serve this connection.
@@ -42,6 +51,8 @@ pub(crate) enum Message {
     Collect(Arc<Collection>),
     /// All counters for one of your questions are there.
     Collected,
+    /// Begin to count or to log anew.
+    Forget(Forget),
     /// Look whether the node is stopping.
     Stop,
 }
@@ -125,7 +136,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => result?,
             }
-            self.tell_time();
+            self.engine.begin_turn();
             mem::swap(&mut self.active, &mut self.queued);
             for event in &events {
                 self.note(event);
@@ -152,13 +163,6 @@ impl Worker {
             return Duration::ZERO;
         }
         Duration::from_nanos(self.housekeeping_at.nanos_since(self.engine.now))
-    }
-
-    #[inline]
-    fn tell_time(&mut self) {
-        self.engine.now = self.time.now();
-        self.engine.clock.observe(self.time.wall());
-        self.engine.recorder.totals.turns += 1;
     }
 
     /// Remembers what an event says.
@@ -239,7 +243,7 @@ impl Worker {
         let connection = &mut self.connections[slot];
         let input = &self.input[self.input_used..][..count];
         let (limits, seed) = (&self.engine.shared.limits, self.engine.shared.store.seed());
-        let span = self.batch.add(slot, &mut connection.session.protocol, input, limits, seed);
+        let span = self.batch.add(slot, &mut connection.session, input, limits, seed);
         span.source = Source::Arena(self.input_used);
         self.input_used += count;
     }
@@ -248,7 +252,7 @@ impl Worker {
         let connection = &mut self.connections[slot];
         let input = connection.take_input();
         let (limits, seed) = (&self.engine.shared.limits, self.engine.shared.store.seed());
-        let span = self.batch.add(slot, &mut connection.session.protocol, &input, limits, seed);
+        let span = self.batch.add(slot, &mut connection.session, &input, limits, seed);
         span.source = Source::Own(input);
     }
 

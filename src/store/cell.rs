@@ -27,9 +27,24 @@ const NARROW_KEY_BYTES_MAX: usize = u8::MAX as usize;
 const ALIGNMENT: usize = 8;
 const WIDE: u8 = 1;
 const EXPIRES: u8 = 2;
+const REMOVED: u8 = 4;
+const OUTLIVED: u8 = 8;
 
-/// The low bit of the pointer: the cell may expire. A sweep reads it without touching the cell.
+/// Low bit of the pointer: the cell may expire. A sweep reads it without touching the cell.
 const EXPIRES_TAG: usize = 1;
+/// Low bit of the pointer: the cell holds no value. With neither bit set it is live at any time.
+const DEAD_TAG: usize = 2;
+const TAGS: usize = EXPIRES_TAG | DEAD_TAG;
+const _: () = assert!(TAGS < ALIGNMENT);
+
+/// Why a cell holds no value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Death {
+    /// The key was removed.
+    Removed,
+    /// The value of the cell's very version has expired.
+    Outlived,
+}
 
 #[repr(C, align(8))]
 struct Header {
@@ -172,10 +187,38 @@ impl Cell {
         Self { tagged: base.map_addr(|address| address | tag) }
     }
 
+    /// Lays down a cell without a value.
+    pub(super) fn dead(version: Version, death: Death, key: &[u8]) -> Self {
+        let mut cell = Self::new(version, None, key, &[], &[]);
+        let flag = match death {
+            Death::Removed => REMOVED,
+            Death::Outlived => OUTLIVED,
+        };
+        // SAFETY: a header begins every cell, and this one was just made: nobody else can see it.
+        unsafe { cell.base().cast::<Header>().as_mut() }.flags |= flag;
+        cell.tagged = cell.tagged.map_addr(|address| address | DEAD_TAG);
+        cell
+    }
+
+    /// Why it holds no value; `None` if it does.
+    #[inline]
+    pub(super) fn death(&self) -> Option<Death> {
+        if self.tagged.addr().get() & DEAD_TAG == 0 {
+            return None;
+        }
+        Some(if self.header().flags & REMOVED != 0 { Death::Removed } else { Death::Outlived })
+    }
+
+    /// Whether it holds a value that never expires, told from the pointer alone.
+    #[inline]
+    pub(super) fn lives_for_ever(&self) -> bool {
+        self.tagged.addr().get() & TAGS == 0
+    }
+
     #[inline]
     fn base(&self) -> NonNull<u8> {
         let untagged = |address: NonZeroUsize| {
-            NonZeroUsize::new(address.get() & !EXPIRES_TAG).expect("an aligned allocation is not at 1")
+            NonZeroUsize::new(address.get() & !TAGS).expect("an aligned allocation is not at 1")
         };
         self.tagged.map_addr(untagged)
     }
@@ -263,7 +306,7 @@ impl Cell {
 
     /// Gives the cell a new version, expiry and value (the first `kept_bytes` of its own, then `added`) where it
     /// lies; false, and nothing changed, if that needs another allocation or a reader may hold the cell.
-    #[inline]
+    #[inline(always)]
     pub(super) fn change_in_place(
         &mut self,
         version: Version,
@@ -275,7 +318,7 @@ impl Cell {
         assert!(kept_bytes <= before.value_bytes, "no more can be kept than there is");
         let after = Shape::new(before.key_bytes, kept_bytes + added.len(), expires_at.is_some());
         let fits = after.layout() == before.layout();
-        if before.wide || after.wide || after.expires != before.expires || !fits {
+        if before.wide || after.wide || after.expires != before.expires || !fits || self.death().is_some() {
             return false;
         }
         let base = self.base();
@@ -373,6 +416,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_dead_cell_tells_why_and_is_not_changed_in_place() {
+        for death in [Death::Removed, Death::Outlived] {
+            for key_bytes in [0, 16, 300] {
+                let key = vec![b'k'; key_bytes];
+                let mut cell = Cell::dead(version(9), death, &key);
+                assert_eq!((cell.death(), cell.version()), (Some(death), version(9)));
+                assert_eq!((cell.key(), cell.value()), (&key[..], &b""[..]));
+                assert!(!cell.lives_for_ever() && !cell.expires());
+                assert!(!cell.change_in_place(version(10), None, 0, b""));
+            }
+        }
+        let cell = Cell::new(version(9), None, b"key", b"", b"");
+        assert_eq!((cell.death(), cell.lives_for_ever()), (None, true));
     }
 
     #[test]

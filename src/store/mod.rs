@@ -1,30 +1,33 @@
 //! The store: versioned cells in memory, read and changed one key at a time.
 //!
-//! Invariants: every cell carries a version, and a key's versions only rise; an operation takes one shard's lock (or,
-//! in `put_all_if_none`, those of several in order) once and decides under it by a pure function (`operation`); what is
-//! charged to memory never exceeds the limit; an expired cell is never shown. It opens no socket, starts no thread and
-//! reads no clock: `now` is given.
+//! Invariants: every cell carries a version, and a key's versions only rise; an operation takes one shard's lock (on
+//! several keys together: those of their shards, in order) once and decides under it by a pure function
+//! (`operation`); what is charged to memory never exceeds the limit; an expired cell is never shown. It opens no
+//! socket, starts no thread and reads no clock: `now` is given.
 //!
 //! A batch goes through three steps, so that its cache misses overlap: [`Store::prefetch_slot`] for each key, then
 //! [`Store::prefetch_cell`] for each, then the operations in order.
 
 mod cell;
-mod clock;
 mod memory;
+mod replica;
 mod scan;
 mod sweep;
 mod table;
+mod together;
 
 use std::ops::DerefMut;
 use std::sync::Arc;
 
 pub use cell::SharedCell;
-pub use clock::HybridClock;
 pub use memory::OutOfMemory;
-pub use scan::{CURSOR_SHIFT, Page};
+pub use replica::Merged;
+pub use scan::Page;
 pub use sweep::{Garbage, Sweeper};
+pub use together::Together;
 
 use crate::config::StoreConfig;
+use crate::hybrid_clock::HybridClock;
 use crate::operation::{Current, Effect, NewValue};
 use crate::types::{KeyHash, Stamp, Version, WallTime};
 use cell::Cell;
@@ -162,7 +165,17 @@ impl Store {
         clock: &mut HybridClock,
         decide: impl FnOnce(Option<View<'_>>) -> (Effect<'v>, R),
     ) -> Result<Updated<R>, OutOfMemory> {
-        let entry = self.table.entry(hash, key);
+        self.change(self.table.entry(hash, key), key, clock, decide)
+    }
+
+    #[inline]
+    fn change<'v, R, G: DerefMut<Target = Shard>>(
+        &self,
+        entry: Entry<'_, G>,
+        key: &[u8],
+        clock: &mut HybridClock,
+        decide: impl FnOnce(Option<View<'_>>) -> (Effect<'v>, R),
+    ) -> Result<Updated<R>, OutOfMemory> {
         let (effect, answer) = decide(live(entry.cell(), clock.wall()));
         let version = match effect {
             Effect::Keep => live(entry.cell(), clock.wall()).map(View::version),
@@ -178,6 +191,17 @@ impl Store {
             }
         };
         Ok(Updated { answer, version })
+    }
+
+    /// The memory limit in bytes; `None`: there is none.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> Option<u64> {
+        self.memory.bytes_max()
+    }
+
+    /// Sets the memory limit. What is kept beyond it stays, and nothing is added.
+    pub fn set_memory_bytes_max(&self, bytes_max: Option<u64>) {
+        self.memory.set_bytes_max(bytes_max);
     }
 
     /// Bytes charged: cells and tables.
@@ -196,36 +220,6 @@ impl Store {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Gives every key its value if none of them is there, all at once; says whether it did. Of a key that comes twice
-    /// the last value stays.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] if the limit does not allow it all; then nothing was changed.
-    pub fn put_all_if_none<'v>(
-        &self,
-        pairs: impl Iterator<Item = (KeyHash, &'v [u8], &'v [u8])> + Clone,
-        clock: &mut HybridClock,
-    ) -> Result<bool, OutOfMemory> {
-        let mut locked = self.table.lock_all(pairs.clone().map(|(hash, ..)| hash));
-        for (hash, key, _) in pairs.clone() {
-            if live(locked.entry(hash, key).cell(), clock.wall()).is_some() {
-                return Ok(false);
-            }
-        }
-        for (done, (hash, key, value)) in pairs.clone().enumerate() {
-            let entry = locked.entry(hash, key);
-            let version = clock.issue_above(entry.last_stamp());
-            if let Err(out_of_memory) = self.store(entry, key, version, None, NewValue::Bytes(value)) {
-                // The locks are still held: nobody has seen the keys that were put.
-                for (hash, key, _) in pairs.take(done) {
-                    self.remove(locked.entry(hash, key), version.stamp);
-                }
-                return Err(out_of_memory);
-            }
-        }
-        Ok(true)
     }
 
     fn remove<G: DerefMut<Target = Shard>>(&self, entry: Entry<'_, G>, stamp: Stamp) {
@@ -277,7 +271,13 @@ fn charged(cell: &Cell) -> i64 {
 
 #[inline]
 fn live(cell: Option<&Cell>, now: WallTime) -> Option<View<'_>> {
-    cell.filter(|cell| !expired(cell, now)).map(View)
+    cell.filter(|cell| is_live(cell, now)).map(View)
+}
+
+/// Whether it holds a value that has not expired.
+#[inline]
+fn is_live(cell: &Cell, now: WallTime) -> bool {
+    cell.lives_for_ever() || (cell.death().is_none() && !expired(cell, now))
 }
 
 #[inline]

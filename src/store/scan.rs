@@ -4,11 +4,11 @@
 //! place on the ring, so it survives every change of the table, and any node could go on from it. One page reads
 //! one shard after another and locks each only while its own keys are copied out.
 
-use crate::store::{Store, View, expired};
+use crate::store::{Store, View, is_live};
 use crate::types::{Token, WallTime};
 
 /// Bits of a token that a cursor leaves out, so that it is exact in clients whose numbers are doubles (53 bits).
-pub const CURSOR_SHIFT: u32 = 11;
+const CURSOR_SHIFT: u32 = 11;
 const CURSOR_END: u64 = 1 << (u64::BITS - CURSOR_SHIFT);
 
 /// Shards that one page locks at most, so that a page over a store that was emptied stays short.
@@ -54,6 +54,26 @@ impl Store {
         if page.next == CURSOR_END { Page { next: 0, ..page } } else { page }
     }
 
+    /// Visits the `wanted` cells that come next behind `place`, a point of the ring, and around its end; all of them,
+    /// each once, if there are fewer. A few more where many share one page's last place.
+    pub fn scan_around(&self, place: u64, wanted: usize, now: WallTime, mut visit: impl FnMut(View<'_>)) {
+        let start = place >> CURSOR_SHIFT;
+        let mut visited = 0;
+        for (from, end) in [(start, CURSOR_END), (0, start)] {
+            let mut cursor = from;
+            while cursor < end && visited < wanted {
+                let page = self.scan(cursor, wanted - visited, now, |view| {
+                    if self.hash(view.key()).token().0 >> CURSOR_SHIFT < end {
+                        visited += 1;
+                        visit(view);
+                    }
+                    true
+                });
+                cursor = if page.next == 0 { CURSOR_END } else { page.next };
+            }
+        }
+    }
+
     /// The beginning of the next shard that has slots, if the cursor's has none.
     fn skip_vacant(&self, cursor: u64) -> u64 {
         let mut cursor = cursor;
@@ -90,7 +110,7 @@ impl Store {
         self.table.for_each(shard, |cells| {
             let mut places: Vec<_> = cells
                 .map(|(token, cell)| (token.0 >> CURSOR_SHIFT, cell))
-                .filter(|&(place, cell)| place >= cursor && !expired(cell, now))
+                .filter(|&(place, cell)| place >= cursor && is_live(cell, now))
                 .collect();
             if places.len() > wanted {
                 let (_, &mut (last, _), _) =

@@ -5,13 +5,16 @@
 mod expiry;
 mod limit;
 mod model;
+mod replica;
 mod scan;
 mod shards;
 mod threads;
+mod together;
 mod versions;
 
-use super::{HybridClock, OutOfMemory, Store, Updated};
+use super::{OutOfMemory, Store, Updated};
 use crate::config::{ShardCount, StoreConfig};
+use crate::hybrid_clock::HybridClock;
 use crate::message::{Condition, ExpiryChange};
 use crate::operation::{self, Current, Effect};
 use crate::types::{Version, WallTime, WriterId};

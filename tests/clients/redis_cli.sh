@@ -235,9 +235,7 @@ server() {
     check 'scan 0 match' "$syntax"
     check 'scan 0' 0
     arity 'scan'
-    if [[ -z $reference ]]; then # redis-server has documentation to send
-        check 'command docs' "ERR unknown subcommand 'docs'. Try COMMAND HELP."
-    fi
+    check 'command nosuch' "ERR unknown subcommand 'nosuch'. Try COMMAND HELP."
 }
 
 resp3() {

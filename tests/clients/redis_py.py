@@ -303,6 +303,42 @@ def counters(client, protocol):
 
 
 @case
+def parts_and_bits(client, protocol):
+    check("SETRANGE of nothing", [client.setrange("a", 2, "xyz"), client.get("a")], [5, b"\x00\x00xyz"])
+    check("GETRANGE", [client.getrange("a", -2, -1), client.getrange("a", 9, 10)], [b"yz", b""])
+    check("SETBIT", [client.setbit("bits", 9, 1), client.setbit("bits", 9, 0), client.setbit("bits", 9, 1)], [0, 1, 0])
+    check("GETBIT", [client.getbit("bits", 9), client.getbit("bits", 10**6)], [1, 0])
+    check("BITCOUNT", [client.bitcount("bits"), client.bitcount("bits", 0, 8, "BIT")], [1, 0])
+    check("BITPOS", [client.bitpos("bits", 1), client.bitpos("bits", 0, 2), client.bitpos("gone", 1)], [9, -1, -1])
+    check("BITOP", [client.bitop("NOT", "bits", "bits"), client.get("bits")], [2, b"\xff\xbf"])
+    check("INCRBYFLOAT", [client.incrbyfloat("f", 0.1), client.incrbyfloat("f", 0.2), client.get("f")],
+          [0.1, 0.3, b"0.3"])
+
+
+@case
+def keys_of_all_kinds(client, protocol):
+    check("SETEX, PSETEX", [client.setex("a", 100, 1), client.psetex("b", 100_000, 2)], [True, True])
+    check("GETEX", [client.getex("a", persist=True), client.ttl("a"), client.getex("gone")], [b"1", -1, None])
+    check("GETSET drops the expiry", [client.getset("b", 3), client.ttl("b")], [b"2", -1])
+    check("EXPIREAT, EXPIRETIME", [client.expireat("b", 4_000_000_000), client.expiretime("b")], [True, 4_000_000_000])
+    check("PEXPIREAT, PEXPIRETIME", [client.pexpireat("b", 4 * 10**12), client.pexpiretime("b")], [True, 4 * 10**12])
+    check("COPY", [client.copy("b", "c"), client.copy("b", "c"), client.copy("a", "c", replace=True)],
+          [True, False, True])
+    check("RENAME", [client.rename("b", "d"), client.expiretime("d"), client.exists("b")], [True, 4_000_000_000, 0])
+    check("RENAMENX", [client.renamenx("d", "a"), client.renamenx("d", "e")], [False, True])
+    check_error("RENAME of nothing", lambda: client.rename("gone", "x"), "no such key")
+    check("MSETNX", [client.msetnx({"x": 1, "a": 2}), client.msetnx({"x": 1, "y": 2})], [False, True])
+    check("TOUCH", client.touch("a", "gone", "x"), 2)
+    check("KEYS", sorted(client.keys("[a-e]")), [b"a", b"c", b"e"])
+    check("RANDOMKEY", client.randomkey() in (b"a", b"c", b"e", b"x", b"y"), True)
+    check("OBJECT ENCODING", [client.object("encoding", "a"), client.object("encoding", "gone")], [b"int", None])
+    check("MEMORY USAGE", [client.memory_usage("a") > 8, client.memory_usage("gone")], [True, None])
+    if not REFERENCE:
+        check_error("what is not offered says why", lambda: client.lpush("list", 1),
+                    "unknown command 'LPUSH': lists are not offered")
+
+
+@case
 def expiry(client, protocol):
     client.set("a", 1)
     check("TTL of none, of nothing", [client.ttl("a"), client.ttl("gone"), client.pttl("gone")], [-1, -2, -2])

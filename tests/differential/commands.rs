@@ -55,6 +55,9 @@ const EXPIRE_RULE: &[&[Part]] = &[
     &[Word("NX"), Word("GT")],
     &[Word("GT"), Word("LT")],
 ];
+const CURSOR: &[&[Part]] =
+    &[&[Word("0")], &[Word("0")], &[Word("1")], &[Word(" 1")], &[Word("x")], &[Word("18446744073709551616")]];
+const COMBINATION: &[&[Part]] = &[&[Word("AND")], &[Word("OR")], &[Word("XOR")], &[Word("NOT")]];
 const UNIT: &[&[Part]] = &[&[Word("BIT")], &[Word("BYTE")]];
 
 /// The shapes; one that stands twice is drawn twice as often.
@@ -62,9 +65,19 @@ const SHAPES: &[&[Part]] = &[
     &[Word("APPEND"), Key, Value],
     &[Word("BITCOUNT"), Key],
     &[Word("BITCOUNT"), Key, Index, Index, Maybe(UNIT)],
+    &[Word("BITOP"), Maybe(COMBINATION), Key, Some(&[Key])],
+    &[Word("BITOP"), Word("NOT"), Key, Key],
     &[Word("BITPOS"), Key, Bit],
     &[Word("BITPOS"), Key, Bit, Index],
     &[Word("BITPOS"), Key, Bit, Index, Index, Maybe(UNIT)],
+    &[Word("CLIENT"), Word("GETNAME")],
+    &[Word("CLIENT"), Word("NO-EVICT"), Maybe(&[&[Word("ON")], &[Word("OFF")], &[Value]])],
+    &[Word("CLIENT"), Word("SETNAME"), Key],
+    &[Word("CLIENT"), Word("UNBLOCK"), Integer],
+    &[Word("COMMAND"), Word("GETKEYS"), Word("GET"), Some(&[Key])],
+    &[Word("COMMAND"), Word("GETKEYS"), Word("MSET"), Some(&[Key, Value])],
+    &[Word("COMMAND"), Word("GETKEYS"), Word("PING")],
+    &[Word("COPY"), Key, Key, Maybe(&[&[Word("DB"), Integer]]), Maybe(&[&[Word("REPLACE")]])],
     &[Word("DBSIZE")],
     &[Word("DECR"), Key],
     &[Word("DECRBY"), Key, Integer],
@@ -104,6 +117,16 @@ const SHAPES: &[&[Part]] = &[
     &[Word("PSETEX"), Key, Milliseconds, Value],
     &[Word("PTTL"), Key],
     &[Word("RANDOMKEY")],
+    &[Word("RENAME"), Key, Key],
+    &[Word("RENAMENX"), Key, Key],
+    &[
+        Word("SCAN"),
+        Maybe(CURSOR),
+        Maybe(&[&[Word("MATCH"), Pattern]]),
+        Word("COUNT"),
+        Word("1000"),
+        Maybe(&[&[Word("TYPE"), Word("STRING")], &[Word("TYPE"), Value], &[Word("COUNT"), Integer]]),
+    ],
     &[Word("SELECT"), Integer],
     &[Word("SET"), Key, Float],
     &[Word("SET"), Key, Integer],
@@ -334,9 +357,17 @@ impl Generator {
     }
 
     fn float(&mut self) -> Vec<u8> {
-        match self.random.u8(..3) {
-            0 => self.text_of(FLOATS),
-            1 => format!("{}.{}", self.random.i32(-1000..1000), self.random.u32(..1_000_000)).into_bytes(),
+        match self.random.u8(..6) {
+            0 | 1 => self.text_of(FLOATS),
+            2 => {
+                let digits: String = (0..self.random.usize(1..45)).map(|_| self.random.digit(10)).collect();
+                format!("{digits}e{}", self.random.i32(-70..30)).into_bytes()
+            }
+            3 => {
+                let digits: String = (0..self.random.usize(1..20)).map(|_| self.random.digit(16)).collect();
+                format!("-0x.{digits}p{}", self.random.i32(-70..80)).into_bytes()
+            }
+            4 => format!("{}.{}", self.random.i32(-1000..1000), self.random.u32(..1_000_000)).into_bytes(),
             _ => self.random.i64(-1_000_000_000_000..1_000_000_000_000).to_string().into_bytes(),
         }
     }

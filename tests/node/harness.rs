@@ -308,7 +308,11 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
-        command.args(["--listen", "127.0.0.1:0", "--workers", "2"]).args(arguments);
+        command.args(["--listen", "127.0.0.1:0"]);
+        if !arguments.contains(&"--workers") {
+            command.args(["--workers", "2"]);
+        }
+        command.args(arguments);
         Self::spawn(command.stderr(Stdio::null()))
     }
 

@@ -155,7 +155,15 @@ fn requests_that_arrive_while_info_is_gathered_wait_for_it() {
     let address = node.address();
     let done = std::sync::atomic::AtomicBool::new(false);
     let long = request(&[vec!["DEL"], vec!["k"; 20_000]].concat());
+    /// Ends the others however this one ends.
+    struct EndOthers<'a>(&'a std::sync::atomic::AtomicBool);
+    impl Drop for EndOthers<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let _end = EndOthers(&done);
         // Both workers are busy with long requests, so that an answer takes its time.
         for _ in 0..4 {
             scope.spawn(|| {
@@ -175,7 +183,6 @@ fn requests_that_arrive_while_info_is_gathered_wait_for_it() {
             let told = matches!(&replies[0], Reply::Bulk(text) if text.starts_with(b"# Server"));
             told && replies[1..] == [Reply::bulk(number.to_string()), Reply::bulk("after")]
         });
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(in_order);
     });
 }

@@ -214,7 +214,8 @@ mod tests {
     use crate::report::Latency;
 
     fn cell_of(round: usize, row: usize, cpu_us: f64) -> Cell {
-        let latency_us = Latency { mean: 0.0, p50: 0.0, p90: 0.0, p99: 0.0, p99_9: 0.0, max: 0.0 };
+        let latency_us =
+            Latency { mean: 0.0, p50: 0.0, p90: 0.0, p99: 0.0, p99_9: 0.0, p99_99: 0.0, max: 0.0 };
         Cell {
             round,
             row,
@@ -229,6 +230,9 @@ mod tests {
                 operations_per_second: 1.0,
                 replies_per_read: 1.0,
                 latency_us,
+                open_loop: None,
+                percentiles_us: Vec::new(),
+                series: Vec::new(),
                 server_cpu_us_per_operation: Some(cpu_us),
                 generator_cpu_us_per_operation: 0.0,
             },

@@ -62,6 +62,13 @@ impl ReadBuffer {
     }
 }
 
+/// When a request was due, and when it was sent; the same in a closed loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    pub(crate) due: Instant,
+    pub(crate) sent: Instant,
+}
+
 /// One connection.
 pub(crate) struct Connection<D> {
     pub(crate) socket: TcpStream,
@@ -76,8 +83,8 @@ pub(crate) struct Connection<D> {
     pub(crate) outstanding: usize,
     /// Replies to come that belong to the greeting and count for nothing.
     greeting: usize,
-    /// When the requests under way were sent, oldest first, and how many at once.
-    sent: VecDeque<(Instant, usize)>,
+    /// When the requests under way were due and sent, oldest first, and how many at once.
+    sent: VecDeque<(Times, usize)>,
 }
 
 impl<D: Dialect> Connection<D> {
@@ -98,15 +105,15 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    /// Notes that `requests` more are under way since `now`. Their bytes may still have to be flushed.
-    pub(crate) fn sent(&mut self, requests: usize, now: Instant) {
+    /// Notes that `requests` more are under way. Their bytes may still have to be flushed.
+    pub(crate) fn sent(&mut self, requests: usize, times: Times) {
         self.outstanding += requests;
-        self.sent.push_back((now, requests));
+        self.sent.push_back((times, requests));
     }
 
     /// Takes `answered` requests off those under way, and gives how many of them were sent when to `seen`. Replies are
     /// taken to come in the order of their requests; where they do not, latencies are swapped among requests under way.
-    pub(crate) fn answered(&mut self, mut answered: usize, mut seen: impl FnMut(Instant, usize)) {
+    pub(crate) fn answered(&mut self, mut answered: usize, mut seen: impl FnMut(Times, usize)) {
         while answered > 0 {
             let (at, requests) = self.sent.front_mut().expect("what is answered was noted when it was sent");
             let taken = answered.min(*requests);
@@ -251,13 +258,14 @@ mod tests {
         let (mut connection, _peer) = connection();
         let first = Instant::now();
         let second = first + std::time::Duration::from_millis(1);
-        connection.sent(2, first);
-        connection.sent(3, second);
+        connection.sent(2, Times { due: first, sent: first });
+        connection.sent(3, Times { due: second, sent: second });
         assert_eq!(connection.outstanding, 5);
         let mut seen = Vec::new();
         connection.answered(1, |at, requests| seen.push((at, requests)));
         connection.answered(3, |at, requests| seen.push((at, requests)));
         connection.answered(1, |at, requests| seen.push((at, requests)));
+        let seen: Vec<_> = seen.into_iter().map(|(times, count)| (times.due, count)).collect();
         assert_eq!(seen, [(first, 1), (first, 1), (second, 2), (second, 1)]);
         assert!(connection.sent.is_empty());
     }

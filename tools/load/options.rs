@@ -14,12 +14,50 @@ use crate::distribution::Shape;
 use crate::keys::{KeyText, TooNarrow};
 use crate::protocol::Protocol;
 use crate::report::LoadSettings;
+use crate::schedule::Arrivals;
 use crate::sending::Sending;
 
-/// Loads a key-value server in a closed loop: each connection keeps at most a pipeline of requests under way.
+/// Loads a key-value server and measures what its clients would feel.
+///
+/// With --rate the loop is open: requests are sent when they are due, whatever became of those before, and a latency
+/// counts from the moment a request was due. Without it the loop is closed: each connection keeps at most a pipeline of
+/// requests under way, and a server that stalls is spared the load that it would have met.
+///
+/// Exit codes: 0, 1 if the run failed or ended early (what was measured is still reported), 2 for a wrong command line,
+/// 3 if an open loop fell short of its rate by more than 1%.
 #[derive(Parser)]
-#[command(name = "annulus-load", version)]
+#[command(name = "annulus-load", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Subcommand>,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+}
+
+/// What else there is to do than to run a load.
+#[derive(clap::Subcommand)]
+pub(crate) enum Subcommand {
+    /// Compares results that --json wrote: ratios to the first, and whether they are larger than what repetitions of
+    /// one label differ by.
+    Compare {
+        /// The results; those of one label are repetitions.
+        #[arg(required = true, num_args = 1..)]
+        results: Vec<String>,
+        /// Write a page with plots, which needs nothing else, to this file.
+        #[arg(long, value_name = "FILE")]
+        html: Option<String>,
+        /// The result of a run against annulus-echo: the floor of processor time.
+        #[arg(long, value_name = "FILE")]
+        floor: Option<String>,
+        /// Compare results of different loads all the same.
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A run.
+#[derive(Args)]
+pub(crate) struct RunOptions {
     /// The server, HOST:PORT.
     #[arg(long, default_value = "127.0.0.1:7400")]
     target: String,
@@ -35,6 +73,15 @@ pub(crate) struct Options {
     /// When a connection sends: a batch once all replies to the last are there, or a request for each reply at once.
     #[arg(long, value_enum, default_value_t = Sending::Batch)]
     send: Sending,
+    /// Open loop: requests a second, over all connections.
+    #[arg(long, value_parser = rate)]
+    rate: Option<f64>,
+    /// How requests of an open loop are spaced.
+    #[arg(long, value_enum, default_value_t = Arrivals::Fixed, requires = "rate")]
+    arrivals: Arrivals,
+    /// What the result is called where several are compared; results of one label are repetitions.
+    #[arg(long)]
+    label: Option<String>,
     #[command(flatten)]
     length: Length,
     /// Keys in the key space.
@@ -70,6 +117,9 @@ pub(crate) struct Options {
     /// Write the report as JSON to this file; - for standard output, instead of the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<String>,
+    /// Write a page with plots, which needs nothing else, to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<String>,
 }
 
 /// How long the phases are.
@@ -102,6 +152,8 @@ pub(crate) enum Until {
 pub(crate) struct Settings {
     /// As the report repeats them.
     pub(crate) load: LoadSettings,
+    pub(crate) label: String,
+    pub(crate) arrivals: Arrivals,
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) sending: Sending,
@@ -129,7 +181,7 @@ pub(crate) enum Refused {
     Shape(#[from] crate::distribution::UnknownShape),
 }
 
-impl Options {
+impl RunOptions {
     /// What they mean.
     pub(crate) fn settings(&self) -> Result<Settings, Refused> {
         let target = &self.target;
@@ -156,7 +208,11 @@ impl Options {
                 read_ratio: self.read_ratio,
                 distribution: self.distribution.clone(),
                 seed: self.seed,
+                rate_per_second: self.rate,
+                arrivals: self.rate.map(|_| self.arrivals.name().to_owned()),
             },
+            label: self.label.clone().unwrap_or_else(|| target.clone()),
+            arrivals: self.arrivals,
             address,
             protocol: self.protocol,
             sending: self.send,
@@ -176,6 +232,14 @@ fn ratio(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err("expected a number from 0 to 1"),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    const RATE_MAX: f64 = 1e8;
+    match text.parse() {
+        Ok(rate) if (0.0..=RATE_MAX).contains(&rate) && rate > 0.0 => Ok(rate),
+        _ => Err("expected requests a second, above 0 and up to 100000000"),
     }
 }
 
@@ -224,7 +288,7 @@ mod tests {
     fn keys_must_fit_their_width() {
         let options =
             Options::try_parse_from(["annulus-load", "--key-bytes", "3", "--keys", "1001"]).unwrap();
-        assert!(matches!(options.settings(), Err(Refused::Key(_))));
+        assert!(matches!(options.run.settings(), Err(Refused::Key(_))));
     }
 
     #[test]

@@ -37,15 +37,19 @@ impl Requests<'_> {
     /// Encodes what `connection` is to send now and returns how many requests; 0 if it must wait or the plan is done.
     pub(crate) fn encode<D: Dialect>(&mut self, connection: &mut Connection<D>) -> usize {
         let load = &self.settings.load;
-        let Connection { dialect, stream, output, outstanding, .. } = connection;
-        let room = |limit| room(self.settings.sending, *outstanding, limit);
+        let outstanding = connection.outstanding;
+        let room = |limit| room(self.settings.sending, outstanding, limit);
         match &mut self.plan {
             Plan::Drain => 0,
             Plan::Preload { next } => {
                 let end = load.first_key + load.keys;
                 let batch = (room(load.pipeline.max(PRELOAD_PIPELINE_MIN)) as u64).min(end - *next);
                 for index in *next..*next + batch {
-                    dialect.encode_set(self.key_text.of(index), &self.value, output);
+                    connection.dialect.encode_set(
+                        self.key_text.of(index),
+                        &self.value,
+                        &mut connection.output,
+                    );
                 }
                 *next += batch;
                 batch as usize
@@ -57,15 +61,21 @@ impl Requests<'_> {
                     *remaining -= batch as u64;
                 }
                 for _ in 0..batch {
-                    let key = self.key_text.of(load.first_key + stream.next_index(&self.distribution));
-                    if stream.next_is_read(&self.distribution) {
-                        dialect.encode_get(key, output);
-                    } else {
-                        dialect.encode_set(key, &self.value, output);
-                    }
+                    self.encode_drawn(connection);
                 }
                 batch
             }
+        }
+    }
+
+    /// Encodes a request as it is drawn.
+    pub(crate) fn encode_drawn<D: Dialect>(&mut self, connection: &mut Connection<D>) {
+        let Connection { dialect, stream, output, .. } = connection;
+        let key = self.key_text.of(self.settings.load.first_key + stream.next_index(&self.distribution));
+        if stream.next_is_read(&self.distribution) {
+            dialect.encode_get(key, output);
+        } else {
+            dialect.encode_set(key, &self.value, output);
         }
     }
 }

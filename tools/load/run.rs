@@ -1,27 +1,28 @@
-//! The closed loop: one thread, all connections, phase after phase.
+//! The loops: one thread, all connections, phase after phase.
 //!
 //! Invariant: what is counted in a phase arrived in it, and the processor times are read at the same two moments as the
-//! clock. A request's latency runs from its send to its reply's arrival, so it is service time as a client in a closed
-//! loop sees it: a stall delays the sends behind it and they do not show that. The first connection that breaks
-//! ends the run; what was counted until then is kept.
+//! clock. In a closed loop a request's latency runs from its send to its reply's arrival: a stall delays the sends
+//! behind it and they do not show that. In an open loop it runs from the moment the request was due. The first
+//! connection that breaks ends the run; what was counted until then is kept.
 
 use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 use thiserror::Error;
 
-use crate::connection::{Broken, Connection, Read, ReadBuffer};
+use crate::connection::{Broken, Connection, Read, ReadBuffer, Times};
+use crate::counts::{Counts, latency_us, percentiles_us};
 use crate::dialect::{Dialect, Outcome};
 use crate::distribution::Distribution;
 use crate::keys;
 use crate::options::{Settings, Until};
 use crate::plan::{Plan, Requests, replies_per_read};
 use crate::process::{ProcessTime, Unreadable};
-use crate::report::{Latency, Phase, Report};
+use crate::report::{OpenLoop, Phase, Report};
+use crate::schedule::{LATE, Schedule};
 
 /// What connections are watched for.
 const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -29,10 +30,10 @@ const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Reads of one connection before the others have their turn.
 const READS_PER_TURN_MAX: usize = 16;
-/// The longest latency that is told apart from longer ones.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
-/// Significant decimal digits of a recorded latency.
-const LATENCY_DIGITS: u8 = 3;
+/// Requests sent before replies are looked at again.
+const DUE_PER_TURN_MAX: usize = 4096;
+/// Requests under way on one connection of an open loop.
+const OUTSTANDING_MAX: usize = 65_536;
 
 /// Why a run ended early, or why its figures cannot be trusted.
 #[derive(Debug, Error)]
@@ -53,36 +54,16 @@ pub(crate) enum Failure {
 
 /// Runs all phases that `settings` ask for. The report is there even if they failed.
 pub(crate) fn run<D: Dialect>(settings: &Settings, dialect: &D) -> Report {
-    let mut report = Report { load: settings.load.clone(), preload: None, measured: None, failure: None };
+    let mut report = Report {
+        label: settings.label.clone(),
+        load: settings.load.clone(),
+        preload: None,
+        measured: None,
+        failure: None,
+    };
     let outcome = Load::connect(settings, dialect).and_then(|mut load| load.phases(&mut report));
     report.failure = outcome.err().map(|failure| failure.to_string());
     report
-}
-
-/// What a phase counts.
-struct Counts {
-    /// By [`Outcome`], in its order.
-    outcomes: [u64; 4],
-    latency_ns: Histogram<u64>,
-    /// Reads that brought replies.
-    reads: u64,
-    first_error: Option<String>,
-}
-
-impl Counts {
-    fn new() -> Self {
-        let latency_ns = Histogram::new_with_bounds(1, LATENCY_NS_MAX, LATENCY_DIGITS)
-            .expect("the bounds and the digits are constants that fit each other");
-        Self { outcomes: [0; 4], latency_ns, reads: 0, first_error: None }
-    }
-
-    fn of(&self, outcome: Outcome) -> u64 {
-        self.outcomes[outcome as usize]
-    }
-
-    fn answered(&self) -> u64 {
-        self.outcomes.iter().sum()
-    }
 }
 
 /// The moments a phase is measured between.
@@ -108,6 +89,10 @@ struct Load<'a, D> {
     requests: Requests<'a>,
     buffer: ReadBuffer,
     counts: Counts,
+    /// When requests are due, in an open loop that runs.
+    schedule: Option<Schedule>,
+    /// The connection that the next request which is due goes to.
+    next_connection: usize,
     /// When a reply last came, or driving began.
     heard_at: Instant,
 }
@@ -142,7 +127,9 @@ impl<'a, D: Dialect> Load<'a, D> {
             busy: 0,
             requests,
             buffer: ReadBuffer::new::<D>(load.value_bytes, replies_per_read(settings.sending, load.pipeline)),
-            counts: Counts::new(),
+            counts: Counts::new(false, None),
+            schedule: None,
+            next_connection: 0,
             heard_at: Instant::now(),
         })
     }
@@ -157,6 +144,7 @@ impl<'a, D: Dialect> Load<'a, D> {
         }
         if !settings.warm_up.is_zero() {
             self.requests.plan = Plan::Mix { remaining: None };
+            self.begin_schedule();
             self.drive(Some(Instant::now() + settings.warm_up))?;
         }
         match settings.until {
@@ -181,9 +169,12 @@ impl<'a, D: Dialect> Load<'a, D> {
         duration: Option<Duration>,
         result: &mut Option<Phase>,
     ) -> Result<(), Failure> {
+        let open = matches!(plan, Plan::Mix { .. }) && self.settings.load.rate_per_second.is_some();
         self.requests.plan = plan;
-        self.counts = Counts::new();
+        self.counts = Counts::new(open, duration);
+        self.begin_schedule();
         let start = Moment::now(self.settings.server_pid)?;
+        self.counts.slices.begin(start.at, start.server.clone());
         let outcome = self.drive(duration.map(|duration| start.at + duration));
         let end = match Moment::now(self.settings.server_pid) {
             Ok(end) => end,
@@ -218,6 +209,15 @@ impl<'a, D: Dialect> Load<'a, D> {
             operations_per_second: counts.answered() as f64 / duration.as_secs_f64().max(1e-9),
             replies_per_read: counts.answered() as f64 / counts.reads.max(1) as f64,
             latency_us: latency_us(&counts.latency_ns),
+            open_loop: counts.service_ns.as_ref().map(|service_ns| OpenLoop {
+                due: counts.due,
+                sent_late: counts.sent_late,
+                late_us_max: counts.late_max.as_secs_f64() * 1e6,
+                service_us: latency_us(service_ns),
+                short_of_rate: (counts.answered() as f64) < 0.99 * counts.due as f64,
+            }),
+            percentiles_us: percentiles_us(&counts.latency_ns),
+            series: counts.slices.done.clone(),
             server_cpu_us_per_operation: server.map(|(end, start)| per_operation(end.nanos_since(start))),
             generator_cpu_us_per_operation: per_operation(end.own.nanos_since(&start.own)),
         }
@@ -226,21 +226,23 @@ impl<'a, D: Dialect> Load<'a, D> {
     /// Sends and receives by plan until `deadline`, or without one until the plan is done and every reply is there.
     fn drive(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         self.heard_at = Instant::now();
-        for number in 0..self.connections.len() {
+        for number in 0..if self.schedule.is_some() { 0 } else { self.connections.len() } {
             self.send(number).map_err(|source| self.broken(source))?;
         }
         let mut events = Events::with_capacity(1024);
         loop {
             let now = Instant::now();
-            if deadline.map_or(self.busy == 0, |deadline| now >= deadline) {
+            if self.is_over(deadline, now) {
                 return Ok(());
             }
+            self.counts.slices.turn(now, self.settings.server_pid)?;
+            self.send_due(now).map_err(|source| self.broken(source))?;
             let silent_at = self.heard_at + self.settings.reply_timeout;
             if now >= silent_at {
                 return Err(self.silent());
             }
             let wake_at = deadline.map_or(silent_at, |deadline| deadline.min(silent_at));
-            match self.poll.poll(&mut events, Some(wake_at - now)) {
+            match self.poll.poll(&mut events, Some(self.sleep(wake_at, now))) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
@@ -273,14 +275,13 @@ impl<'a, D: Dialect> Load<'a, D> {
             let answered = before - connection.outstanding;
             if answered > 0 {
                 let now = Instant::now();
-                connection.answered(answered, |sent_at, requests| {
-                    let latency_ns = u64::try_from((now - sent_at).as_nanos()).unwrap_or(u64::MAX);
-                    counts.latency_ns.saturating_record_n(latency_ns, requests as u64);
-                });
+                connection.answered(answered, |times, requests| counts.record(times, now, requests));
                 counts.reads += 1;
                 self.busy -= usize::from(connection.outstanding == 0);
                 self.heard_at = now;
-                self.send(number)?;
+                if self.schedule.is_none() {
+                    self.send(number)?;
+                }
             }
             // A short read has emptied the socket, unless the peer has closed: then its end is still to be read.
             match read {
@@ -302,8 +303,75 @@ impl<'a, D: Dialect> Load<'a, D> {
             return Ok(());
         }
         self.busy += usize::from(connection.outstanding == 0);
-        connection.sent(encoded, Instant::now());
+        let now = Instant::now();
+        connection.sent(encoded, Times { due: now, sent: now });
         connection.flush()
+    }
+
+    /// Begins an open loop, if that is asked for and the plan draws requests.
+    fn begin_schedule(&mut self) {
+        let load = &self.settings.load;
+        let drawn = matches!(self.requests.plan, Plan::Mix { .. });
+        let schedule = |rate| Schedule::new(rate, self.settings.arrivals, load.seed, Instant::now());
+        self.schedule = load.rate_per_second.filter(|_| drawn).map(schedule);
+    }
+
+    /// Whether driving is done: the time is up, or all is answered that was to be sent.
+    fn is_over(&self, deadline: Option<Instant>, now: Instant) -> bool {
+        let more_due = match self.requests.plan {
+            Plan::Mix { remaining } => self.schedule.is_some() && remaining != Some(0),
+            Plan::Drain | Plan::Preload { .. } => false,
+        };
+        deadline.map_or(self.busy == 0 && !more_due, |deadline| now >= deadline)
+    }
+
+    /// How long to wait for events: the kernel's timer is no finer than a millisecond, so before a request is due the
+    /// loop looks again and again.
+    fn sleep(&self, wake_at: Instant, now: Instant) -> Duration {
+        const TIMER: Duration = Duration::from_millis(2);
+        let due = self.schedule.as_ref().map(Schedule::due);
+        match due.map(|due| due.saturating_duration_since(now)) {
+            Some(pause) if pause < TIMER => Duration::ZERO,
+            Some(pause) => (pause - TIMER / 2).min(wake_at - now),
+            None => wake_at - now,
+        }
+    }
+
+    /// Sends what is due, whatever has become of what was sent before.
+    fn send_due(&mut self, now: Instant) -> Result<(), Broken> {
+        let Some(schedule) = &mut self.schedule else { return Ok(()) };
+        let mut touched = 0;
+        while schedule.due() <= now && touched < DUE_PER_TURN_MAX {
+            if let Plan::Mix { remaining: Some(remaining) } = &mut self.requests.plan {
+                if *remaining == 0 {
+                    break;
+                }
+                *remaining -= 1;
+            }
+            let connection = &mut self.connections[self.next_connection];
+            if connection.outstanding >= OUTSTANDING_MAX {
+                // It stays due, and late: what a target does not take is not held without bound.
+                break;
+            }
+            self.requests.encode_drawn(connection);
+            self.busy += usize::from(connection.outstanding == 0);
+            let times = Times { due: schedule.due(), sent: now };
+            connection.sent(1, times);
+            let late = now - times.due;
+            self.counts.due += 1;
+            self.counts.sent_late += u64::from(late > LATE);
+            self.counts.late_max = self.counts.late_max.max(late);
+            schedule.advance();
+            self.next_connection = (self.next_connection + 1) % self.connections.len();
+            touched += 1;
+        }
+        // Each connection's requests in one write.
+        let count = self.connections.len();
+        for step in 1..=touched.min(count) {
+            let number = (self.next_connection + count - step % count) % count;
+            self.connections[number].flush()?;
+        }
+        Ok(())
     }
 
     fn broken(&self, source: Broken) -> Failure {
@@ -320,18 +388,5 @@ impl<'a, D: Dialect> Load<'a, D> {
             timeout_ms: self.settings.reply_timeout.as_millis(),
             answered: self.counts.answered(),
         }
-    }
-}
-
-fn latency_us(histogram: &Histogram<u64>) -> Latency {
-    let us = |nanos: u64| nanos as f64 / 1e3;
-    let quantile_us = |quantile| us(histogram.value_at_quantile(quantile));
-    Latency {
-        mean: histogram.mean() / 1e3,
-        p50: quantile_us(0.5),
-        p90: quantile_us(0.9),
-        p99: quantile_us(0.99),
-        p99_9: quantile_us(0.999),
-        max: us(histogram.max()),
     }
 }

@@ -1,12 +1,12 @@
 //! Whether one key's operations are linearizable (Herlihy and Wing, "Linearizability: A Correctness Condition for
 //! Concurrent Objects", 1990, section 2).
 //!
-//! Linearizability is local (theorem 1 there): a history is linearizable if each key's is, so keys are judged one by
-//! one. An operation of unknown outcome takes effect once, at any time after it was asked, or never; so does a write
-//! at level one, since it may surface later; a read at level one binds nobody, and a refused operation never was.
-//! Versions, where told, must rise with every change, and may rise without one: settling a round gives a cell a new
-//! ballot. Hence a comparison of versions may fail though nothing was written between; this is not held against the
-//! store. Expiry is not modelled: judge keys that do not expire.
+//! Linearizability is local (theorem 1 there, section 3.1): a history is linearizable if each key's is, so keys are
+//! judged one by one. An operation of unknown outcome takes effect once, at any time after it was asked, or never; so
+//! does a write at level one, since it may surface later; a read at level one binds nobody, and a refused operation
+//! never was. Versions, where told, must rise with every change, and may rise without one: settling a round gives a
+//! cell a new ballot. Hence a comparison of versions may fail though nothing was written between; this is not held
+//! against the store. Expiry is not modelled: judge keys that do not expire.
 
 mod links;
 mod memo;

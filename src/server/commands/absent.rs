@@ -171,11 +171,10 @@ const FAMILIES: &[(&str, &[&str])] = &[
         "scripts and functions are not offered: SET has conditions, and INCR, APPEND and their kin are atomic",
         &["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "function", "script"],
     ),
-    (
-        "operations on two keys are not offered, because keys may live on different nodes",
-        &["bitop", "copy", "lcs", "rename", "renamenx", "sort", "sort_ro"],
-    ),
+    ("it is not offered: it takes time by the product of both lengths", &["lcs"]),
+    ("sorting is not offered, a value here is a string", &["sort", "sort_ro"]),
     ("bit fields are not offered; GETBIT, SETBIT, GETRANGE and SETRANGE are", &["bitfield", "bitfield_ro"]),
+    ("any node takes any request, so that no client needs a map of the nodes", &["asking", "cluster"]),
     ("there is one database", &["move", "swapdb"]),
     (
         "values are not exported; GET and SET with PXAT copy them",
@@ -191,6 +190,7 @@ const FAMILIES: &[(&str, &[&str])] = &[
     ("it is not offered: annulus is stopped by SIGTERM", &["shutdown"]),
     ("watching other clients' commands is not offered", &["monitor"]),
     ("debugging commands are not offered", &["debug"]),
+    ("it is not offered, alas", &["lolwut"]),
 ];
 
 /// Why the command of this name, in whatever case, is not offered; `None` if nobody would expect it to be.

@@ -1,10 +1,17 @@
 //! Commands about the connection itself: HELLO, AUTH, PING, CLIENT and their kin.
 
+use std::net::SocketAddr;
+
+use crate::metrics::ErrorKind;
 use crate::operation;
 use crate::protocol::resp::request::Arguments;
 use crate::protocol::resp::{RespVersion, reply};
-use crate::server::commands::{CommandError, Context};
-use crate::server::session::Session;
+use crate::server::commands::client_filter::ClientFilter;
+use crate::server::commands::objects::help;
+use crate::server::commands::{CommandError, Context, Question, entry, find};
+use crate::server::engine::Engine;
+use crate::server::password;
+use crate::server::session::{Replies, Session};
 
 /// Names that a client gives are at most this long.
 const NAME_BYTES_MAX: usize = 128;
@@ -30,47 +37,68 @@ pub(super) fn quit(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Res
 }
 
 pub(super) fn reset(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    context.session.reset();
+    context.session.reset(context.engine.shared.password.is_none());
     reply::simple(context.out.bytes(), "RESET");
     Ok(())
 }
 
 pub(super) fn select(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    let index = operation::parse_integer(&arguments[1]).ok_or(CommandError::NotAnInteger)?;
+    database(&arguments[1])?;
+    reply::ok(context.out.bytes());
+    Ok(())
+}
+
+/// Refuses every database but the one there is.
+pub(super) fn database(argument: &[u8]) -> Result<(), CommandError> {
+    let index = operation::parse_integer(argument).ok_or(CommandError::NotAnInteger)?;
     match i32::try_from(index) {
-        Ok(0) => {}
-        Ok(_) => return Err(CommandError::Other("ERR DB index is out of range".into())),
+        Ok(0) => Ok(()),
+        Ok(_) => Err(CommandError::Other("ERR DB index is out of range".into())),
         Err(_) => {
             let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
-            return Err(CommandError::Other(text.into()));
+            Err(CommandError::Other(text.into()))
         }
+    }
+}
+
+pub(super) fn auth(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let (user, password) = match arguments.len() {
+        2 if context.engine.shared.password.is_none() => {
+            return Err(CommandError::Other(
+                "ERR AUTH <password> called without any password configured for the default user. \
+                 Are you sure your configuration is correct?"
+                    .into(),
+            ));
+        }
+        2 => (USER, &arguments[1]),
+        3 => (&arguments[1], &arguments[2]),
+        _ => return Err(CommandError::Syntax),
+    };
+    if !is_let_in(context, user, password) {
+        return Ok(());
     }
     reply::ok(context.out.bytes());
     Ok(())
 }
 
-pub(super) fn auth(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    match (arguments.len(), arguments.get(1)) {
-        (2, _) => Err(CommandError::Other(
-            "ERR AUTH <password> called without any password configured for the default user. \
-             Are you sure your configuration is correct?"
-                .into(),
-        )),
-        (3, user) => {
-            check_user(user.unwrap_or_default())?;
-            reply::ok(context.out.bytes());
-            Ok(())
-        }
-        _ => Err(CommandError::Syntax),
-    }
-}
+/// The one user there is.
+const USER: &[u8] = b"default";
 
-/// There is one user, and no password yet.
-fn check_user(user: &[u8]) -> Result<(), CommandError> {
-    if user == b"default" {
-        return Ok(());
+/// Lets the client in, if this is the user and the password, or there is none; else the answer will come late.
+fn is_let_in(context: &mut Context<'_>, user: &[u8], guess: &[u8]) -> bool {
+    let right = match &context.engine.shared.password {
+        Some(password) => password::is_right(password, guess),
+        None => true,
+    };
+    if right && user == USER {
+        context.session.authenticated = true;
+        return true;
     }
-    Err(CommandError::Other("WRONGPASS invalid username-password pair or user is disabled.".into()))
+    let mut answer = Vec::new();
+    reply::error(&mut answer, "WRONGPASS invalid username-password pair or user is disabled.");
+    context.engine.recorder.error(ErrorKind::Command, None);
+    context.question = Some(Question::Denied { answer });
+    false
 }
 
 pub(super) fn hello(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
@@ -86,12 +114,12 @@ pub(super) fn hello(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
             }
         };
     }
-    let mut name = None;
+    let (mut name, mut credentials) = (None, None);
     let mut index = 2;
     while let Some(option) = arguments.get(index) {
         match option.to_ascii_uppercase().as_slice() {
             b"AUTH" if arguments.len() > index + 2 => {
-                check_user(&arguments[index + 1])?;
+                credentials = Some((&arguments[index + 1], &arguments[index + 2]));
                 index += 3;
             }
             b"SETNAME" if arguments.len() > index + 1 => {
@@ -102,6 +130,17 @@ pub(super) fn hello(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
                 return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'"));
             }
         }
+    }
+    if let Some((user, password)) = credentials
+        && !is_let_in(context, user, password)
+    {
+        return Ok(());
+    }
+    if !context.session.authenticated {
+        let text = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
+                    AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+                    version at the same time";
+        return Err(CommandError::Other(text.into()));
     }
     context.session.resp = version;
     if let Some(name) = name {
@@ -133,14 +172,14 @@ fn greet(context: &mut Context<'_>) {
 
 /// A name without blanks, control characters or anything else that would break a line of CLIENT INFO.
 fn checked_name(name: &[u8], what: &str) -> Result<Box<[u8]>, CommandError> {
+    if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
+        let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
+        return Err(CommandError::Other(text.into()));
+    }
     if name.len() > NAME_BYTES_MAX {
         return Err(CommandError::Other(
             format!("ERR {what} cannot be longer than {NAME_BYTES_MAX} bytes").into(),
         ));
-    }
-    if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        let text = format!("ERR {what} cannot contain spaces, newlines or special characters.");
-        return Err(CommandError::Other(text.into()));
     }
     Ok(name.into())
 }
@@ -174,11 +213,54 @@ pub(super) fn client(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Re
         }
         b"INFO" => {
             arity(2)?;
-            let line = describe(context);
+            context.session.command = find(b"client");
+            let line = describe(context.engine, context.session, context.engine.peer);
             reply::verbatim(context.out.bytes(), context.session.resp, &line);
+        }
+        b"REPLY" => {
+            arity(3)?;
+            choose_replies(context, &arguments[2])?;
+        }
+        // Nothing is evicted, and no read leaves a trace: both are so already.
+        b"NO-EVICT" | b"NO-TOUCH" => {
+            arity(3)?;
+            on_or_off(&arguments[2])?;
+            reply::ok(context.out.bytes());
+        }
+        b"UNBLOCK" => unblock(context, arguments)?,
+        b"GETREDIR" => {
+            arity(2)?;
+            reply::integer(context.out.bytes(), -1);
+        }
+        b"LIST" => context.question = Some(Question::Clients(ClientFilter::of_list(arguments)?)),
+        b"KILL" => context.question = Some(ClientFilter::of_kill(context, arguments)?),
+        b"HELP" => {
+            arity(2)?;
+            help(context, CLIENT_HELP);
+        }
+        b"PAUSE" | b"UNPAUSE" => return Err(not_offered("it would stop every client of every worker")),
+        b"TRACKING" | b"CACHING" | b"TRACKINGINFO" => {
+            return Err(not_offered("clients are not told of changes"));
         }
         _ => return Err(CommandError::subcommand("CLIENT", &arguments[1])),
     }
+    Ok(())
+}
+
+fn not_offered(reason: &str) -> CommandError {
+    CommandError::Other(format!("ERR this subcommand of CLIENT is not offered: {reason}").into())
+}
+
+/// No command here blocks, so nobody is to be set free.
+fn unblock(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let id = arguments.get(2).filter(|_| arguments.len() <= 4);
+    let id = id.ok_or_else(|| CommandError::subcommand_arity("client", &arguments[1]))?;
+    let known = |how: &[u8]| how.eq_ignore_ascii_case(b"timeout") || how.eq_ignore_ascii_case(b"error");
+    if !arguments.get(3).is_none_or(known) {
+        return Err(CommandError::Other("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into()));
+    }
+    operation::parse_integer(id).ok_or(CommandError::NotAnInteger)?;
+    reply::integer(context.out.bytes(), 0);
     Ok(())
 }
 
@@ -193,21 +275,55 @@ fn set_info(session: &mut Session, attribute: &[u8], value: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// The line that CLIENT INFO answers with.
-fn describe(context: &Context<'_>) -> String {
-    let session = &*context.session;
+/// What CLIENT REPLY chooses; only `ON` is answered.
+fn choose_replies(context: &mut Context<'_>, choice: &[u8]) -> Result<(), CommandError> {
+    context.session.replies = match choice.to_ascii_uppercase().as_slice() {
+        b"ON" => {
+            reply::ok(context.out.bytes());
+            Replies::All
+        }
+        b"OFF" => Replies::None,
+        // Where none is sent there is none to skip.
+        b"SKIP" if context.session.replies == Replies::None => Replies::None,
+        b"SKIP" => Replies::SkipOne,
+        _ => return Err(CommandError::Syntax),
+    };
+    Ok(())
+}
+
+fn on_or_off(choice: &[u8]) -> Result<(), CommandError> {
+    let known = choice.eq_ignore_ascii_case(b"on") || choice.eq_ignore_ascii_case(b"off");
+    if known { Ok(()) } else { Err(CommandError::Syntax) }
+}
+
+const CLIENT_HELP: &[&str] = &[
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GETNAME, SETNAME <name>, SETINFO <attribute> <value>, ID, INFO",
+    "    What this connection is, and what it says of itself.",
+    "LIST [TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID <id> ...]",
+    "    Return a line for each connection of the node.",
+    "KILL <ip:port> | <option> <value> ... (ADDR, LADDR, ID, USER, TYPE, SKIPME)",
+    "    Close connections.",
+    "REPLY ON|OFF|SKIP",
+    "    Choose whether commands are replied to.",
+    "HELP",
+    "    Prints this help.",
+];
+
+/// The line that CLIENT INFO answers with, and one of those of CLIENT LIST.
+pub(crate) fn describe(engine: &Engine, session: &Session, peer: Option<SocketAddr>) -> String {
     let text = String::from_utf8_lossy;
-    let age_s = context.engine.now.nanos_since(session.connected_at) / 1_000_000_000;
-    let address = |address: Option<std::net::SocketAddr>| address.map_or(String::new(), |at| at.to_string());
+    let age_s = engine.now.nanos_since(session.connected_at) / 1_000_000_000;
+    let address = |address: Option<SocketAddr>| address.map_or(String::new(), |at| at.to_string());
     format!(
         "id={} addr={} laddr={} name={} age={age_s} idle=0 flags=N db=0 resp={} cmd={} user=default \
          lib-name={} lib-ver={}\n",
         session.id,
-        address(context.engine.peer),
-        context.engine.shared.address,
+        address(peer),
+        engine.shared.address,
         text(&session.name),
         if session.resp == RespVersion::Three { 3 } else { 2 },
-        context.command.name,
+        session.command.map_or("NULL", |id| entry(id).name),
         text(&session.library_name),
         text(&session.library_version),
     )

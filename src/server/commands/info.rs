@@ -1,14 +1,13 @@
-//! Commands about the node: INFO, CONFIG GET, COMMAND.
+//! What the node has counted, as texts and numbers: INFO, LATENCY HISTOGRAM.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use crate::metrics::{ErrorKind, Recorder};
+use crate::protocol::resp::RespVersion;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
-use crate::server::commands::{
-    Access, COMMANDS, Command, CommandError, Context, Question, entry, find, glob,
-};
+use crate::server::commands::{CommandError, Context, Question};
 use crate::server::engine::{Engine, operation_name};
 
 /// The Redis version whose string commands are answered; clients decide by it what they may ask.
@@ -72,7 +71,7 @@ fn server(text: &mut String, engine: &Engine, _merged: &Recorder) {
 
 fn clients(text: &mut String, engine: &Engine, merged: &Recorder) {
     line(text, "connected_clients", engine.shared.connections());
-    line(text, "maxclients", engine.shared.limits.connections_max);
+    line(text, "maxclients", engine.shared.settings.connections_max());
     line(text, "buffered_bytes", merged.totals.buffered_bytes);
     for (worker, load) in engine.shared.loads.iter().enumerate() {
         line(text, &format!("worker{worker}_clients"), load.load(Ordering::Relaxed));
@@ -81,7 +80,7 @@ fn clients(text: &mut String, engine: &Engine, merged: &Recorder) {
 
 fn memory(text: &mut String, engine: &Engine, _merged: &Recorder) {
     line(text, "used_memory", engine.shared.store.used_bytes());
-    line(text, "maxmemory", engine.shared.memory_bytes_max.unwrap_or(0));
+    line(text, "maxmemory", engine.shared.store.memory_bytes_max().unwrap_or(0));
     line(text, "maxmemory_policy", "noeviction");
 }
 
@@ -175,96 +174,25 @@ fn keyspace(text: &mut String, engine: &Engine, _merged: &Recorder) {
     }
 }
 
-pub(super) fn config(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    if !arguments[1].eq_ignore_ascii_case(b"GET") {
-        return Err(CommandError::subcommand("CONFIG", &arguments[1]));
-    }
-    if arguments.len() < 3 {
-        return Err(CommandError::subcommand_arity("config", &arguments[1]));
-    }
-    let settings = settings(context.engine);
-    let wanted = |name: &str| {
-        arguments.iter_from(2, 1).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
-    };
-    let chosen: Vec<_> = settings.iter().filter(|(name, _)| wanted(name)).collect();
-    let out = context.out.bytes();
-    reply::map_head(out, context.session.resp, chosen.len());
-    for (name, value) in chosen {
-        reply::bulk(out, name.as_bytes());
-        reply::bulk(out, value.as_bytes());
-    }
-    Ok(())
-}
-
-/// What CONFIG GET tells, under the names that Redis clients ask for.
-fn settings(engine: &Engine) -> Vec<(&'static str, String)> {
-    let (shared, limits) = (&engine.shared, &engine.shared.limits);
-    vec![
-        ("appendonly", "no".into()),
-        ("bind", shared.address.ip().to_string()),
-        ("databases", "1".into()),
-        ("io-threads", shared.mailboxes.len().to_string()),
-        ("maxclients", limits.connections_max.to_string()),
-        ("maxmemory", shared.memory_bytes_max.unwrap_or(0).to_string()),
-        ("maxmemory-policy", "noeviction".into()),
-        ("port", shared.address.port().to_string()),
-        ("proto-max-bulk-len", limits.value_bytes_max.to_string()),
-        ("save", String::new()),
-        ("timeout", limits.idle_timeout.map_or(0, |timeout| timeout.as_secs()).to_string()),
-    ]
-}
-
-pub(super) fn command(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    let out = context.out.bytes();
-    let Some(subcommand) = arguments.get(1) else {
-        describe_all(out, context.session.resp);
-        return Ok(());
-    };
-    match subcommand.to_ascii_uppercase().as_slice() {
-        b"COUNT" if arguments.len() == 2 => reply::integer(out, COMMANDS.len() as i64),
-        b"COUNT" => return Err(CommandError::subcommand_arity("command", subcommand)),
-        b"INFO" if arguments.len() == 2 => describe_all(out, context.session.resp),
-        b"INFO" => {
-            reply::array_head(out, arguments.len() - 2);
-            for name in arguments.iter_from(2, 1) {
-                match find(name) {
-                    Some(id) => describe(out, context.session.resp, entry(id)),
-                    None => reply::null(out, context.session.resp),
-                }
-            }
+/// Answers LATENCY HISTOGRAM: of each operation that ran, how many took at most so many microseconds, doubling.
+pub(crate) fn latencies(merged: &Recorder, wanted: &[usize], out: &mut Vec<u8>, version: RespVersion) {
+    let chosen = |number: &usize| wanted.is_empty() || wanted.contains(number);
+    let ran: Vec<usize> = (0..merged.operations().len())
+        .filter(|number| chosen(number) && merged.operations()[*number].count > 0)
+        .collect();
+    reply::map_head(out, version, ran.len());
+    for number in ran {
+        let operation = &merged.operations()[number];
+        reply::bulk(out, operation_name(number).as_bytes());
+        reply::map_head(out, version, 2);
+        reply::bulk(out, b"calls");
+        reply::integer(out, operation.count as i64);
+        reply::bulk(out, b"histogram_usec");
+        let buckets = operation.doubling_buckets();
+        reply::map_head(out, version, buckets.len());
+        for (up_to_us, count) in buckets {
+            reply::integer(out, up_to_us as i64);
+            reply::integer(out, count as i64);
         }
-        _ => return Err(CommandError::subcommand("COMMAND", subcommand)),
-    }
-    Ok(())
-}
-
-fn describe_all(out: &mut Vec<u8>, version: crate::protocol::resp::RespVersion) {
-    reply::array_head(out, COMMANDS.len());
-    for entry in COMMANDS {
-        describe(out, version, entry);
-    }
-}
-
-fn describe(out: &mut Vec<u8>, version: crate::protocol::resp::RespVersion, entry: &Command) {
-    reply::array_head(out, 10);
-    reply::bulk(out, entry.name.as_bytes());
-    reply::integer(out, i64::from(entry.arity));
-    reply::set_head(out, version, entry.flags.len());
-    for flag in entry.flags {
-        reply::simple(out, flag);
-    }
-    reply::integer(out, entry.keys.first.map_or(0, |first| first.get() as i64));
-    reply::integer(out, i64::from(entry.keys.last));
-    reply::integer(out, i64::from(entry.keys.step));
-    let category = match entry.access {
-        Access::None => "@connection",
-        Access::Read => "@read",
-        Access::Write | Access::ReadModifyWrite => "@write",
-    };
-    reply::set_head(out, version, 1);
-    reply::simple(out, category);
-    // Tips, key specifications and subcommands: none.
-    for _ in 0..3 {
-        reply::array_head(out, 0);
     }
 }

@@ -6,7 +6,6 @@ use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::numbers::integer;
 use crate::server::commands::{CommandError, Context, glob};
-use crate::store::{CURSOR_SHIFT, Page};
 
 /// Cells that are freed in the event loop: some 100 microseconds' worth.
 const FREED_AT_ONCE_MAX: usize = 4096;
@@ -157,31 +156,26 @@ pub(super) fn keys(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     Ok(())
 }
 
-/// Answers the first key behind a random place on the ring: each is as likely as the gap before it is wide.
+/// Keys that RANDOMKEY draws from.
+const DRAWN_FROM: usize = 32;
+
+/// Answers one of the keys that come next behind a random place on the ring, each as likely as the others. A single
+/// one would be as likely as the gap before it is wide; over so many the gaps nearly even out, and a store that has
+/// fewer draws from all of them.
 pub(super) fn randomkey(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let engine = &*context.engine;
-    let out = context.out.bytes();
-    let mark = out.len();
-    let mut from = |start| {
-        let (mut cursor, mut found) = (start, false);
-        loop {
-            let page: Page = engine.shared.store.scan(cursor, 1, engine.clock.wall(), |view| {
-                if !found {
-                    reply::bulk(out, view.key());
-                    found = true;
-                }
-                false
-            });
-            if found || page.next == 0 {
-                return found;
-            }
-            cursor = page.next;
+    let (mut seen, mut drawn) = (0, Vec::new());
+    engine.shared.store.scan_around(fastrand::u64(..), DRAWN_FROM, engine.clock.wall(), |view| {
+        seen += 1;
+        if fastrand::usize(..seen) == 0 {
+            drawn.clear();
+            drawn.extend_from_slice(view.key());
         }
-    };
-    if !from(fastrand::u64(..) >> CURSOR_SHIFT) && !from(0) {
-        debug_assert_eq!(out.len(), mark);
-        reply::null(out, context.session.resp);
-    }
+    });
     context.engine.ends_turn = true;
+    match seen {
+        0 => reply::null(context.out.bytes(), context.session.resp),
+        _ => reply::bulk(context.out.bytes(), &drawn),
+    }
     Ok(())
 }

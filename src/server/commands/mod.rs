@@ -6,17 +6,23 @@
 
 mod absent;
 mod bits;
+mod catalogue;
+mod client_filter;
 mod clients;
+mod config;
 mod expiry;
 mod glob;
 mod info;
 mod keys;
+mod node;
 mod numbers;
 mod objects;
 mod ranges;
+mod several;
 mod strings;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering;
 
 use crate::metrics::ErrorKind;
 use crate::operation::Effect;
@@ -25,10 +31,13 @@ use crate::protocol::resp::request::Arguments;
 use crate::server::engine::Engine;
 use crate::server::output::Output;
 use crate::server::session::Session;
+use crate::server::slow_log::{SlowEntry, excerpt};
 use crate::store::View;
 use crate::types::{KeyHash, WallTime};
 
-pub(crate) use info::{info, stats_counters};
+pub(crate) use client_filter::ClientFilter;
+pub(crate) use clients::describe;
+pub(crate) use info::{info, latencies, stats_counters};
 
 /// The number of a command: its place in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +68,8 @@ pub(crate) struct Keys {
 const NO_KEYS: Keys = Keys { first: None, last: 0, step: 0 };
 const ONE_KEY: Keys = Keys { first: NonZeroUsize::new(1), last: 1, step: 1 };
 const ALL_KEYS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 1 };
+const TWO_KEYS: Keys = Keys { first: NonZeroUsize::new(1), last: 2, step: 1 };
+const BEHIND_FIRST: Keys = Keys { first: NonZeroUsize::new(2), last: -1, step: 1 };
 const KEY_VALUE_PAIRS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 2 };
 
 /// What a handler runs in.
@@ -73,13 +84,23 @@ pub(crate) struct Context<'w> {
     pub(crate) question: Option<Question>,
 }
 
-/// Something that takes the counters of all workers to answer.
+/// Something that cannot be answered at once: mostly because it takes what all workers know.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
     /// INFO of these sections; none: the default ones.
     Info { sections: Vec<String> },
     /// The native `Stats` request of this id.
     Stats { id: crate::message::RequestId },
+    /// Histograms of the operations of these numbers; none: of all that ran.
+    Latencies { operations: Vec<usize> },
+    /// The slow commands, so many of them; none: how many there are.
+    SlowLog { count: Option<usize> },
+    /// The connections that match.
+    Clients(ClientFilter),
+    /// To close the connections that match, and say how many they were, or that there was one.
+    Kill { filter: ClientFilter, counted: bool },
+    /// This answer, which takes no asking but is held back.
+    Denied { answer: Vec<u8> },
 }
 
 impl Context<'_> {
@@ -113,7 +134,10 @@ pub(crate) struct Command {
     pub(crate) flags: &'static [&'static str],
     pub(crate) keys: Keys,
     pub(crate) access: Access,
+    /// What runs it: the command itself, or what times it by itself because it may take long.
     pub(crate) handler: Handler,
+    /// The command itself.
+    untimed: Handler,
 }
 
 const fn command(
@@ -124,7 +148,9 @@ const fn command(
     access: Access,
     handler: Handler,
 ) -> Command {
-    Command { name, arity, flags, keys, access, handler }
+    let whole_store = matches!(access, Access::Read | Access::Write) && keys.first.is_none();
+    let timed: Handler = if whole_store || keys.last < 0 { run_timed } else { handler };
+    Command { name, arity, flags, keys, access, handler: timed, untimed: handler }
 }
 
 /// The key that a subcommand is about.
@@ -136,18 +162,22 @@ const WRITE: &[&str] = &["write", "denyoom", "fast"];
 const WRITE_SLOW: &[&str] = &["write", "denyoom"];
 const FREE: &[&str] = &["write", "fast"];
 const CONNECTION: &[&str] = &["noscript", "loading", "stale", "fast"];
+/// May be sent before the password.
+const STRANGER: &[&str] = &["noscript", "loading", "stale", "no_auth", "fast"];
 const ADMIN: &[&str] = &["loading", "stale"];
 
 /// Every command, by name.
 #[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
     command("append",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
-    command("auth",        -2, CONNECTION, NO_KEYS,         Access::None,            clients::auth),
+    command("auth",        -2, STRANGER,   NO_KEYS,         Access::None,            clients::auth),
     command("bitcount",    -2, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitcount),
+    command("bitop",       -4, WRITE_SLOW, BEHIND_FIRST,    Access::ReadModifyWrite, several::bitop),
     command("bitpos",      -3, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitpos),
     command("client",      -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
-    command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            info::command),
-    command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            info::config),
+    command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            catalogue::command),
+    command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            config::config),
+    command("copy",        -3, WRITE_SLOW, TWO_KEYS,        Access::ReadModifyWrite, several::copy),
     command("dbsize",      1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
     command("decr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
     command("decrby",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decrby),
@@ -165,16 +195,17 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("getex",       -2, FREE,       ONE_KEY,         Access::ReadModifyWrite, strings::getex),
     command("getrange",    4,  READ_SLOW,  ONE_KEY,         Access::Read,            ranges::getrange),
     command("getset",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::getset),
-    command("hello",       -1, CONNECTION, NO_KEYS,         Access::None,            clients::hello),
+    command("hello",       -1, STRANGER,   NO_KEYS,         Access::None,            clients::hello),
     command("incr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incr),
     command("incrby",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrby),
     command("incrbyfloat", 3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::incrbyfloat),
     command("info",        -1, ADMIN,      NO_KEYS,         Access::None,            info::ask),
     command("keys",        2,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::keys),
+    command("latency",     -2, ADMIN,      NO_KEYS,         Access::None,            node::latency),
     command("memory",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::memory),
     command("mget",        -2, READ,       ALL_KEYS,        Access::Read,            strings::mget),
     command("mset",        -3, WRITE,      KEY_VALUE_PAIRS, Access::Write,           strings::mset),
-    command("msetnx",      -3, WRITE_SLOW, KEY_VALUE_PAIRS, Access::ReadModifyWrite, strings::msetnx),
+    command("msetnx",      -3, WRITE_SLOW, KEY_VALUE_PAIRS, Access::ReadModifyWrite, several::msetnx),
     command("object",      -2, READ_SLOW,  SUBCOMMAND_KEY,  Access::Read,            objects::object),
     command("persist",     2,  FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::persist),
     command("pexpire",     -3, FREE,       ONE_KEY,         Access::ReadModifyWrite, expiry::pexpire),
@@ -183,9 +214,13 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("ping",        -1, CONNECTION, NO_KEYS,         Access::None,            clients::ping),
     command("psetex",      4,  WRITE,      ONE_KEY,         Access::Write,           strings::psetex),
     command("pttl",        2,  READ,       ONE_KEY,         Access::Read,            expiry::pttl),
-    command("quit",        -1, CONNECTION, NO_KEYS,         Access::None,            clients::quit),
+    command("quit",        -1, STRANGER,   NO_KEYS,         Access::None,            clients::quit),
     command("randomkey",   1,  READ_SLOW,  NO_KEYS,         Access::Read,            keys::randomkey),
-    command("reset",       1,  CONNECTION, NO_KEYS,         Access::None,            clients::reset),
+    command("readonly",    1,  CONNECTION, NO_KEYS,         Access::None,            node::any_node_serves),
+    command("readwrite",   1,  CONNECTION, NO_KEYS,         Access::None,            node::any_node_serves),
+    command("rename",      3,  &["write"], TWO_KEYS,        Access::ReadModifyWrite, several::rename),
+    command("renamenx",    3,  FREE,       TWO_KEYS,        Access::ReadModifyWrite, several::renamenx),
+    command("reset",       1,  STRANGER,   NO_KEYS,         Access::None,            clients::reset),
     command("scan",        -2, READ_SLOW,  NO_KEYS,         Access::Read,            keys::scan),
     command("select",      2,  CONNECTION, NO_KEYS,         Access::None,            clients::select),
     command("set",         -3, WRITE,      ONE_KEY,         Access::Write,           strings::set),
@@ -193,12 +228,15 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("setex",       4,  WRITE,      ONE_KEY,         Access::Write,           strings::setex),
     command("setnx",       3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::setnx),
     command("setrange",    4,  WRITE_SLOW, ONE_KEY,         Access::ReadModifyWrite, ranges::setrange),
+    command("slowlog",     -2, ADMIN,      NO_KEYS,         Access::None,            node::slowlog),
     command("strlen",      2,  READ,       ONE_KEY,         Access::Read,            strings::strlen),
     command("substr",      4,  READ_SLOW,  ONE_KEY,         Access::Read,            ranges::getrange),
+    command("time",        1,  CONNECTION, NO_KEYS,         Access::None,            node::time),
     command("touch",       -2, READ,       ALL_KEYS,        Access::Read,            keys::exists),
     command("ttl",         2,  READ,       ONE_KEY,         Access::Read,            expiry::ttl),
     command("type",        2,  READ,       ONE_KEY,         Access::Read,            keys::kind),
     command("unlink",      -2, FREE,       ALL_KEYS,        Access::ReadModifyWrite, keys::del),
+    command("wait",        3,  ADMIN,      NO_KEYS,         Access::None,            node::wait),
 ];
 
 const _: () = assert!(COMMANDS.len() < NOWHERE as usize);
@@ -290,7 +328,7 @@ pub(crate) fn entry(id: CommandId) -> &'static Command {
 }
 
 /// Runs a command: one reply to `out`, whatever happens.
-#[inline]
+#[inline(always)]
 pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Arguments<'_>) {
     let operation = u16::from(id.0);
     context.engine.recorder.count(operation);
@@ -298,11 +336,41 @@ pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Argu
     let given = arguments.len();
     let fits = if arity >= 0 { given == arity as usize } else { given >= usize::from(arity.unsigned_abs()) };
     let mark = context.out.mark();
-    let result = if fits { (context.command.handler)(context, arguments) } else { Err(CommandError::Arity) };
+    let result = if !fits {
+        Err(CommandError::Arity)
+    } else if context.engine.times_all {
+        run_timed(context, arguments)
+    } else {
+        (context.command.handler)(context, arguments)
+    };
     if let Err(error) = result {
         context.out.rewind(mark);
         error.answer(context, Some(operation));
     }
+}
+
+/// Runs a command that may take long, and logs it if it did.
+fn run_timed(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    let started = context.engine.time.now();
+    let result = (context.command.untimed)(context, arguments);
+    let engine = &mut *context.engine;
+    let duration_us = engine.time.now().nanos_since(started) / 1000;
+    let settings = &engine.shared.settings;
+    let slow =
+        u64::try_from(settings.slow_threshold_us()).is_ok_and(|threshold_us| duration_us >= threshold_us);
+    // What strangers may send are passwords.
+    if slow && !context.command.flags.contains(&"no_auth") {
+        let entry = SlowEntry {
+            id: engine.shared.next_slow_entry.fetch_add(1, Ordering::Relaxed),
+            at: engine.clock.wall(),
+            duration_us,
+            arguments: excerpt(arguments),
+            peer: engine.peer,
+            client_name: context.session.name.clone(),
+        };
+        engine.slow_log.add(entry, settings.slow_entries_max());
+    }
+    result
 }
 
 /// Bytes that are quoted of a command's name, and of all its arguments together.

@@ -57,10 +57,11 @@ pub(super) fn decrby(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Re
 pub(super) fn incrbyfloat(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let (key, delta) = (&arguments[1], &arguments[2]);
     check_sizes(context.engine, key, 0)?;
+    let bytes_max = context.engine.shared.limits.value_bytes_max;
     let mut text = String::new();
     let answer = &mut text;
     let rejected = context.update(key, |view, _| {
-        match operation::increment_float(view.map(View::current), delta, answer) {
+        match operation::increment_float(view.map(View::current), delta, bytes_max, answer) {
             Ok(effect) => (effect, None),
             Err(rejection) => (Effect::Keep, Some(rejection)),
         }
@@ -69,6 +70,7 @@ pub(super) fn incrbyfloat(context: &mut Context<'_>, arguments: &Arguments<'_>) 
         None => reply::bulk(context.out.bytes(), text.as_bytes()),
         Some(FloatRejection::NotAFloat) => return Err(CommandError::NotAFloat),
         Some(FloatRejection::NotFinite) => return Err(CommandError::NotFinite),
+        Some(FloatRejection::ValueTooLarge) => return Err(CommandError::ValueTooLarge),
     }
     Ok(())
 }

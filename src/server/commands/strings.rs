@@ -128,22 +128,6 @@ pub(super) fn mset(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     Ok(())
 }
 
-pub(super) fn msetnx(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    if arguments.len().is_multiple_of(2) {
-        return Err(CommandError::Arity);
-    }
-    for index in (1..arguments.len()).step_by(2) {
-        check_sizes(context.engine, &arguments[index], arguments[index + 1].len())?;
-    }
-    let engine = &mut *context.engine;
-    let store = &engine.shared.store;
-    let pair = |index: usize| (store.hash(&arguments[index]), &arguments[index], &arguments[index + 1]);
-    let pairs = (1..arguments.len()).step_by(2).map(pair);
-    let done = store.put_all_if_none(pairs, &mut engine.clock).map_err(|_| CommandError::OutOfMemory)?;
-    reply::integer(context.out.bytes(), i64::from(done));
-    Ok(())
-}
-
 pub(super) fn setex(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
     set_expiring(context, arguments, b"EX")
 }

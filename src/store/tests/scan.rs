@@ -182,3 +182,31 @@ fn a_page_ends_when_its_reader_has_enough_and_the_next_goes_on_there() {
     found.dedup();
     assert_eq!((before, found.len()), (500, 500));
 }
+
+#[test]
+fn a_scan_around_the_ring_takes_what_comes_next_and_each_key_once() {
+    for (shards, keys) in [(2, 0), (4096, 1), (4096, 7), (16, 31), (16, 500)] {
+        let store = store(shards, None);
+        let mut writer = Writer::new(&store, 0);
+        for number in 0..keys {
+            writer.put(&key("key", number), b"").unwrap();
+        }
+        let mut tokens: Vec<u64> =
+            (0..keys).map(|number| store.hash(&key("key", number)).token().0).collect();
+        tokens.sort_unstable();
+        let edges = [0, 1, u64::MAX, 1 << 63];
+        let places =
+            edges.into_iter().chain(tokens.iter().flat_map(|&token| [token, token.wrapping_add(1 << 11)]));
+        for place in places {
+            // A place is as fine as a cursor: 53 bits.
+            let next = tokens.partition_point(|&token| token >> 11 < place >> 11);
+            let around = tokens[next..].iter().chain(&tokens[..next]);
+            let mut expected: Vec<u64> = around.copied().take(32).collect();
+            let mut found = Vec::new();
+            store.scan_around(place, 32, NOW, |view| found.push(store.hash(view.key()).token().0));
+            expected.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, expected, "from {place:#x} with {keys} keys in {shards} shards");
+        }
+    }
+}

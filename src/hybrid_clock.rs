@@ -33,6 +33,12 @@ impl HybridClock {
         self.wall
     }
 
+    /// Moves past a stamp that another clock issued.
+    #[inline]
+    pub fn witness(&mut self, seen: Stamp) {
+        self.last = self.last.max(seen);
+    }
+
     /// A new version, above all it issued before and above every version of the stamp `seen`.
     #[inline]
     pub fn issue_above(&mut self, seen: Stamp) -> Version {

@@ -1,0 +1,259 @@
+//! The coordinator: carries out a client's operation at the key's replicas, to the level that was asked for.
+//!
+//! Invariants: an operation gets exactly one reply, at its deadline at the latest, and the reply never claims more than
+//! is known: done (the level was met), refused (surely nothing was applied) or unknown. Answers count only for the
+//! round they were asked in, and a round belongs to one epoch. The node's own replica is asked like any other. It
+//! touches no store and no socket, and allocates nothing for an operation but the copy of its key and value.
+//!
+//! ```text
+//!            write: send to all ── a quorum applied ──────────────────────────────► done
+//! begin ──►         └─ superseded: a higher version, again
+//!            read:  one for the cell, others for the version ── they agree ───────► done
+//!                   └─ they differ: fetch the highest ─► settle: write it back ──► done
+//! ```
+//! Sources: DeCandia et al., "Dynamo" (2007); write-back before the answer: Attiya, Bar-Noy, Dolev, "Sharing Memory
+//! Robustly in Message-Passing Systems" (1995), with versions of several writers.
+
+mod operation;
+mod read;
+mod replicas;
+mod settle;
+mod write;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::cluster::view::View;
+use crate::config::CoordinatorConfig;
+use crate::hybrid_clock::HybridClock;
+use crate::message::peer::{Answer, Inquiry, Verdict};
+use crate::message::{Outcome, Refusal};
+use crate::types::{KeyHash, Level, NodeNumber, Timestamp, WallTime};
+
+use operation::{Ended, Operation, Progress};
+use replicas::Replicas;
+
+/// Whom a reply is for, chosen by the caller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ClientTag(pub u64);
+
+/// What a client wants done with a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Whom the reply is for.
+    pub client: ClientTag,
+    /// The key.
+    pub key: &'a [u8],
+    /// Its hash.
+    pub hash: KeyHash,
+    /// How many replicas it takes.
+    pub level: Level,
+    /// What is to be done.
+    pub action: Action<'a>,
+}
+
+/// What is to be done with a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action<'a> {
+    /// To get its value.
+    Get,
+    /// To give it this value.
+    Put {
+        /// The value.
+        value: &'a [u8],
+        /// When it expires, if ever.
+        expires_at: Option<WallTime>,
+    },
+    /// To remove it.
+    Remove,
+}
+
+/// What the coordinator wants done. What it borrows is good until the call that gave it returns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order<'a> {
+    /// Send this to a node, which may be the coordinator's own.
+    Send {
+        /// The node.
+        to: NodeNumber,
+        /// What to send.
+        inquiry: Inquiry<'a>,
+    },
+    /// Tell the client.
+    Reply {
+        /// Which.
+        client: ClientTag,
+        /// What became of its operation.
+        outcome: Outcome<'a>,
+    },
+}
+
+/// When an operation is to be looked at again.
+type Timer = Reverse<(Timestamp, u32, u32)>;
+
+/// The operations of one worker.
+pub struct Coordinator {
+    view: Arc<View>,
+    clock: HybridClock,
+    config: CoordinatorConfig,
+    random: fastrand::Rng,
+    operations: Slab<Operation>,
+    timers: BinaryHeap<Timer>,
+    /// Buffers of operations that ended.
+    spare: Vec<Vec<u8>>,
+    rounds: u32,
+}
+
+/// What an operation works with while it is looked at.
+struct Turn<'a, O> {
+    slot: u32,
+    view: &'a View,
+    clock: &'a mut HybridClock,
+    config: &'a CoordinatorConfig,
+    rounds: &'a mut u32,
+    out: &'a mut O,
+}
+
+impl Coordinator {
+    /// A coordinator without operations, whose clock no other may share. `seed` decides what is left to chance.
+    #[must_use]
+    pub fn new(view: Arc<View>, clock: HybridClock, config: CoordinatorConfig, seed: u64) -> Self {
+        let random = fastrand::Rng::with_seed(seed);
+        let (operations, timers) = (Slab::new(), BinaryHeap::new());
+        Self { view, clock, config, random, operations, timers, spare: Vec::new(), rounds: 0 }
+    }
+
+    /// Shows it the wall time, which versions follow and expiry is judged by.
+    #[inline]
+    pub fn observe(&mut self, wall: WallTime) {
+        self.clock.observe(wall);
+    }
+
+    /// Operations under way, those that only repair behind a reply among them.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Begins an operation.
+    pub fn begin(&mut self, now: Timestamp, ask: &Ask<'_>, out: &mut impl FnMut(Order<'_>)) {
+        let list = self.view.ring.preference_list(ask.hash.token());
+        let replicas = Replicas::new(list);
+        let refusal = if self.operations.len() >= self.config.operations_max {
+            Some((Refusal::Overloaded, "too many operations are under way: send fewer at once"))
+        } else if ask.level == Level::Linearizable {
+            Some((Refusal::Unavailable, "linearizable operations on replicated keys are not offered yet"))
+        } else if replicas.reachable(&self.view).len() < replicas.needed(ask.level) {
+            Some((Refusal::Unavailable, "too few of the key's replicas can be reached"))
+        } else {
+            None
+        };
+        if let Some((reason, message)) = refusal {
+            out(Order::Reply { client: ask.client, outcome: Outcome::Refused { reason, message } });
+            return;
+        }
+        let buffer = self.spare.pop().unwrap_or_default();
+        let repairs = ask.action == Action::Get && self.random.f64() < self.config.repair_share;
+        let deadline = now.after(self.config.timeout);
+        let slot = self.operations.insert(Operation::new(ask, replicas, buffer, deadline, repairs));
+        self.with(slot, out, Operation::start);
+        if let Some(operation) = self.operations.get(slot) {
+            let timer = (now.after(self.config.patience), slot as u32, operation.incarnation);
+            self.timers.push(Reverse(timer));
+        }
+    }
+
+    /// Takes in a replica's answer.
+    pub fn answer(&mut self, from: NodeNumber, answer: &Answer<'_>, out: &mut impl FnMut(Order<'_>)) {
+        let slot = answer.operation.slot as usize;
+        let Some(operation) = self.operations.get(slot) else { return };
+        if operation.round != answer.operation.round {
+            return;
+        }
+        if let Verdict::Superseded { by } = answer.verdict {
+            self.clock.witness(by.stamp);
+        }
+        self.with(slot, out, |operation, turn| operation.answer(from, &answer.verdict, turn));
+    }
+
+    /// Stops waiting for a node whose link was lost: what was sent to it may have been applied, or not.
+    pub fn link_lost(&mut self, node: NodeNumber, out: &mut impl FnMut(Order<'_>)) {
+        for slot in self.slots() {
+            self.with(slot, out, |operation, turn| operation.link_lost(node, turn));
+        }
+    }
+
+    /// Goes on under another view. If it is of another epoch, every operation under way begins anew.
+    pub fn adopt(&mut self, view: Arc<View>, out: &mut impl FnMut(Order<'_>)) {
+        let same_epoch = view.epoch == self.view.epoch;
+        self.view = view;
+        if !same_epoch {
+            for slot in self.slots() {
+                self.with(slot, out, Operation::start_over);
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp, out: &mut impl FnMut(Order<'_>)) {
+        while let Some(&Reverse((at, slot, incarnation))) = self.timers.peek()
+            && at <= now
+        {
+            self.timers.pop();
+            let Some(operation) = self.operations.get(slot as usize) else { continue };
+            if operation.incarnation != incarnation {
+                continue;
+            }
+            let overdue = now >= operation.deadline;
+            let deadline = operation.deadline;
+            self.with(slot as usize, out, |operation, turn| {
+                if overdue { operation.expire(turn) } else { operation.hurry(turn) }
+            });
+            if self.operations.contains(slot as usize) && !overdue {
+                let again = now.after(self.config.patience).min(deadline);
+                self.timers.push(Reverse((again, slot, incarnation)));
+            }
+        }
+    }
+
+    /// When `handle_timeout` wants to be called.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.timers.peek().map(|&Reverse((at, ..))| at)
+    }
+
+    fn slots(&self) -> Vec<usize> {
+        self.operations.iter().map(|(slot, _)| slot).collect()
+    }
+
+    /// Lets an operation act, and takes it off if it has ended.
+    #[inline]
+    fn with<O: FnMut(Order<'_>)>(
+        &mut self,
+        slot: usize,
+        out: &mut O,
+        act: impl FnOnce(&mut Operation, &mut Turn<'_, O>) -> Progress,
+    ) {
+        let Self { view, clock, config, operations, rounds, .. } = self;
+        let Some(operation) = operations.get_mut(slot) else { return };
+        let mut turn = Turn { slot: slot as u32, view, clock, config, rounds, out };
+        if act(operation, &mut turn) == Err(Ended) {
+            let ended = self.operations.remove(slot);
+            if self.spare.len() < self.config.spare_buffers_max {
+                self.spare.push(ended.into_buffer(self.config.spare_bytes_max));
+            }
+        }
+    }
+}
+
+impl<O> Turn<'_, O> {
+    fn next_round(&mut self) -> u32 {
+        *self.rounds = self.rounds.wrapping_add(1);
+        *self.rounds
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Reading: one replica's cell and the versions of others, until the level is met.
+//!
+//! Invariant: what is returned is the highest of all that answered, and as many replicas as the level takes hold it by
+//! then; an expired value is answered as absent only when its mark is there like that. A read never changes what a
+//! client wrote, so one that fails is refused.
+
+use crate::cluster::coordinator::operation::{Effort, Nudge, State, Step};
+use crate::cluster::coordinator::replicas::Set;
+use crate::cluster::coordinator::settle::Settle;
+use crate::cluster::coordinator::{Order, Turn};
+use crate::config::REPLICAS_MAX;
+use crate::message::peer::{Cell, Content, Kind, Obstacle, Rank, Summary, Task, Verdict};
+use crate::message::{Outcome, Refusal, Reply};
+
+pub(super) struct Read {
+    /// What each replica that answered has.
+    seen: [Option<Summary>; REPLICAS_MAX],
+    answered: Set,
+    /// Were asked in this round.
+    asked: Set,
+    /// Were asked for the value too and have not answered.
+    whole: Set,
+    /// The cell whose value is at hand.
+    held: Option<Rank>,
+    /// Whether all replicas are asked, to repair those that are behind.
+    repairs: bool,
+}
+
+impl Read {
+    pub(super) fn new(repairs: bool) -> Self {
+        let (answered, asked, whole) = (Set::default(), Set::default(), Set::default());
+        Self { seen: [None; REPLICAS_MAX], answered, asked, whole, held: None, repairs }
+    }
+
+    pub(super) fn start<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+        effort.new_round(turn);
+        let reachable = effort.replicas.reachable(turn.view);
+        let own = effort.replicas.place_of(turn.view.own);
+        let Some(first) = own.or_else(|| reachable.iter().next()) else { return self.refused(effort, turn) };
+        self.ask(first, true, effort, turn);
+        let others = if self.repairs { reachable.len() } else { effort.needed } - 1;
+        let mut rest = reachable;
+        rest.remove(first);
+        for place in rest.iter().take(others) {
+            self.ask(place, false, effort, turn);
+        }
+        self.judge(false, effort, turn)
+    }
+
+    pub(super) fn answer<O: FnMut(Order<'_>)>(
+        &mut self,
+        place: usize,
+        verdict: &Verdict<'_>,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        self.whole.remove(place);
+        match *verdict {
+            Verdict::Cell(cell) => {
+                self.note(place, cell.as_ref().map(Cell::summary));
+                if let Some(Cell { content: Content::Value { value, .. }, .. }) = cell
+                    && self.held < self.seen[place].map(|summary| summary.rank)
+                {
+                    effort.set_value(value);
+                    self.held = self.seen[place].map(|summary| summary.rank);
+                }
+            }
+            Verdict::Summary(summary) => self.note(place, summary),
+            Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
+            Verdict::Refused(_) | Verdict::Applied { .. } | Verdict::Superseded { .. } => {}
+        }
+        self.judge(false, effort, turn)
+    }
+
+    pub(super) fn nudge<O: FnMut(Order<'_>)>(
+        &mut self,
+        nudge: Nudge,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        match nudge {
+            Nudge::Lost => self.judge(false, effort, turn),
+            Nudge::Hurry => {
+                let others = effort.replicas.reachable(turn.view).without(self.answered);
+                for place in others.iter() {
+                    self.ask(place, true, effort, turn);
+                }
+                self.judge(true, effort, turn)
+            }
+            Nudge::Expire => self.refused(effort, turn),
+        }
+    }
+
+    fn note(&mut self, place: usize, summary: Option<Summary>) {
+        self.answered.insert(place);
+        self.seen[place] = summary;
+    }
+
+    fn ask<O: FnMut(Order<'_>)>(
+        &mut self,
+        place: usize,
+        whole: bool,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) {
+        self.asked.insert(place);
+        if whole {
+            self.whole.insert(place);
+        }
+        effort.send(place, turn, |_| if whole { Task::Read } else { Task::ReadVersion });
+    }
+
+    /// Decides whether there are enough answers, and what they say.
+    fn judge<O: FnMut(Order<'_>)>(
+        &mut self,
+        impatient: bool,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        while self.answered.union(effort.pending).union(effort.parked).len() < effort.needed {
+            let others = effort.replicas.reachable(turn.view).without(self.asked);
+            let Some(next) = others.iter().next() else { return self.refused(effort, turn) };
+            self.ask(next, self.whole.is_empty(), effort, turn);
+        }
+        if self.answered.len() < effort.needed {
+            return Step::Wait;
+        }
+        let Some(newest) = self.newest() else { return self.finish(None, effort, turn) };
+        let wall = turn.clock.wall();
+        if newest.kind.is_live(wall) && self.held != Some(newest.rank) {
+            // One that was asked for its value may have it; if it takes long, whoever is known to have it is asked.
+            if self.whole.is_empty() || impatient {
+                let holder = self.holders(newest.rank).iter().next().expect("somebody answered with it");
+                self.ask(holder, true, effort, turn);
+            }
+            return Step::Wait;
+        }
+        let outlived = matches!(newest.kind, Kind::Value { .. }) && !newest.kind.is_live(wall);
+        // At level one nobody agrees on anything, and the expiry is judged by this node's clock alone.
+        if outlived && effort.needed > 1 {
+            let rank = Rank { expired: true, ..newest.rank };
+            let mark = Summary { rank, kind: Kind::Expired };
+            return Step::Become(State::Settle(Settle::new(mark, self.holders(rank), self.answered)));
+        }
+        let holders = self.holders(newest.rank);
+        if holders.len() < effort.needed {
+            return Step::Become(State::Settle(Settle::new(newest, holders, self.answered)));
+        }
+        self.finish(Some(newest), effort, turn)
+    }
+
+    /// Replies, and repairs those that are behind.
+    fn finish<O: FnMut(Order<'_>)>(
+        &mut self,
+        newest: Option<Summary>,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        reply(newest, effort, turn);
+        let pending = effort.pending;
+        // A value that had expired may not be at hand: then there is nothing to repair with.
+        let at_hand =
+            |newest: &Summary| !matches!(newest.kind, Kind::Value { .. }) || self.held == Some(newest.rank);
+        let linger = Linger { newest: newest.filter(at_hand) };
+        for place in self.answered.iter() {
+            linger.repair(place, self.seen[place], effort, turn);
+        }
+        effort.pending = pending;
+        Step::Become(State::Linger(linger))
+    }
+
+    fn newest(&self) -> Option<Summary> {
+        self.answered.iter().filter_map(|place| self.seen[place]).max_by_key(|summary| summary.rank)
+    }
+
+    fn holders(&self, rank: Rank) -> Set {
+        let holds = |&place: &usize| self.seen[place].is_some_and(|summary| summary.rank == rank);
+        self.answered.iter().filter(holds).fold(Set::default(), |mut set, place| {
+            set.insert(place);
+            set
+        })
+    }
+
+    fn refused<O: FnMut(Order<'_>)>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
+        effort.refuse(turn, Refusal::Unavailable, "too few of the key's replicas answered in time")
+    }
+}
+
+/// Tells the client what the newest cell holds; its value is at hand.
+pub(super) fn reply<O: FnMut(Order<'_>)>(newest: Option<Summary>, effort: &Effort, turn: &mut Turn<'_, O>) {
+    let outcome = match newest {
+        Some(Summary { rank, kind: kind @ Kind::Value { expires_at } })
+            if kind.is_live(turn.clock.wall()) =>
+        {
+            Reply::Value { version: rank.version, expires_at, value: effort.value() }
+        }
+        _ => Reply::Absent,
+    };
+    effort.reply(turn, Outcome::Done(outcome));
+}
+
+/// What is left of a read that was replied to: repairing those that answer late.
+pub(super) struct Linger {
+    newest: Option<Summary>,
+}
+
+impl Linger {
+    pub(super) fn answer<O: FnMut(Order<'_>)>(
+        &mut self,
+        place: usize,
+        verdict: &Verdict<'_>,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        let pending = effort.pending;
+        match *verdict {
+            Verdict::Cell(cell) => self.repair(place, cell.as_ref().map(Cell::summary), effort, turn),
+            Verdict::Summary(summary) => self.repair(place, summary, effort, turn),
+            Verdict::Refused(_) | Verdict::Applied { .. } | Verdict::Superseded { .. } => {}
+        }
+        effort.pending = pending;
+        if pending.is_empty() { Step::End } else { Step::Wait }
+    }
+
+    /// Sends the newest cell to a replica that has less; nobody waits for the answer.
+    fn repair<O: FnMut(Order<'_>)>(
+        &self,
+        place: usize,
+        seen: Option<Summary>,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) {
+        let Some(newest) = self.newest else { return };
+        if seen.is_none_or(|seen| seen.rank < newest.rank) {
+            effort.send(place, turn, |value| Task::Repair(newest.with(value)));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Settling what was read: writing the newest cell back before the answer, so that no later read sees less.
+//!
+//! Invariant: the client is told when as many replicas as the level takes hold this cell or a newer one, not before.
+//! It changes nothing that a client wrote: what it stores is stored somewhere already, or marks what has expired.
+
+use crate::cluster::coordinator::operation::{Effort, Nudge, Step};
+use crate::cluster::coordinator::replicas::Set;
+use crate::cluster::coordinator::{Order, Turn, read};
+use crate::message::Refusal;
+use crate::message::peer::{Obstacle, Summary, Task, Verdict};
+
+pub(super) struct Settle {
+    newest: Summary,
+    holders: Set,
+    /// Answered the read: the first to be written to.
+    answered: Set,
+    asked: Set,
+}
+
+impl Settle {
+    pub(super) fn new(newest: Summary, holders: Set, answered: Set) -> Self {
+        Self { newest, holders, answered, asked: holders }
+    }
+
+    pub(super) fn start<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+        effort.new_round(turn);
+        for place in self.answered.without(self.holders).iter() {
+            self.send(place, effort, turn);
+        }
+        self.judge(effort, turn)
+    }
+
+    pub(super) fn answer<O: FnMut(Order<'_>)>(
+        &mut self,
+        place: usize,
+        verdict: &Verdict<'_>,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        match *verdict {
+            Verdict::Applied { .. } => self.holders.insert(place),
+            Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
+            Verdict::Refused(_) | Verdict::Superseded { .. } | Verdict::Cell(_) | Verdict::Summary(_) => {}
+        }
+        self.judge(effort, turn)
+    }
+
+    pub(super) fn nudge<O: FnMut(Order<'_>)>(
+        &mut self,
+        nudge: Nudge,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        match nudge {
+            Nudge::Lost => self.judge(effort, turn),
+            Nudge::Hurry => {
+                for place in effort.replicas.reachable(turn.view).without(self.holders).iter() {
+                    self.send(place, effort, turn);
+                }
+                self.judge(effort, turn)
+            }
+            Nudge::Expire => self.refused(effort, turn),
+        }
+    }
+
+    fn judge<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+        if self.holders.len() >= effort.needed {
+            read::reply(Some(self.newest), effort, turn);
+            return Step::End;
+        }
+        while self.holders.union(effort.pending).union(effort.parked).len() < effort.needed {
+            let others = effort.replicas.reachable(turn.view).without(self.asked);
+            let Some(next) = others.iter().next() else { return self.refused(effort, turn) };
+            self.send(next, effort, turn);
+        }
+        Step::Wait
+    }
+
+    fn send<O: FnMut(Order<'_>)>(&mut self, place: usize, effort: &mut Effort, turn: &mut Turn<'_, O>) {
+        self.asked.insert(place);
+        let newest = self.newest;
+        effort.send(place, turn, |value| Task::Repair(newest.with(value)));
+    }
+
+    fn refused<O: FnMut(Order<'_>)>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
+        effort.refuse(turn, Refusal::Unavailable, "what was read could not be confirmed at enough replicas")
+    }
+}

@@ -1,0 +1,102 @@
+//! A replica: what a node does with an inquiry about a key it holds.
+//!
+//! Invariant: an inquiry of another epoch changes nothing, and neither does a client's cell that ranks below what is
+//! there or whose version is too far ahead of this node's clock; what is stored elsewhere already is never refused for
+//! its version. It answers every inquiry exactly once. It holds no data: cells are behind [`Cells`].
+
+use std::time::Duration;
+
+use crate::message::peer::{Answer, Cell, Inquiry, Obstacle, Rank, Task, Verdict};
+use crate::types::{Epoch, WallTime};
+
+/// The cells that a replica keeps.
+pub trait Cells {
+    /// Lends the key's cell to `read`, whatever it holds, expired or not.
+    fn inspect<R>(&self, key: &[u8], read: impl FnOnce(Option<Cell<'_>>) -> R) -> R;
+
+    /// Keeps `cell` if it ranks above what is there.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no memory for it; then nothing was changed.
+    fn merge(&self, key: &[u8], cell: Cell<'_>, now: WallTime) -> Result<Merged, Full>;
+}
+
+/// There is no memory for a cell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full;
+
+/// What became of a cell that was merged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Merged {
+    /// It, or one of the same rank, is there now.
+    Stored {
+        /// Whether a value was there before that had not expired.
+        existed: bool,
+    },
+    /// A cell of this higher rank is there, and stays.
+    Superseded {
+        /// Its rank.
+        by: Rank,
+    },
+}
+
+/// What decides whether a replica serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Replica {
+    /// The epoch it has adopted.
+    pub epoch: Epoch,
+    /// Whether it takes part at all.
+    pub serving: bool,
+    /// How far ahead of its own clock it takes a new version to be possible.
+    pub drift_max: Duration,
+}
+
+impl Replica {
+    /// Does what `inquiry` asks, or refuses, and lends the answer to `reply`.
+    pub fn serve<R>(
+        &self,
+        inquiry: &Inquiry<'_>,
+        cells: &impl Cells,
+        now: WallTime,
+        reply: impl FnOnce(Answer<'_>) -> R,
+    ) -> R {
+        let operation = inquiry.operation;
+        if let Some(obstacle) = self.obstacle(inquiry, now) {
+            return reply(Answer { operation, verdict: Verdict::Refused(obstacle) });
+        }
+        let verdict = match inquiry.task {
+            Task::Read => {
+                let lend = |cell: Option<Cell<'_>>| reply(Answer { operation, verdict: Verdict::Cell(cell) });
+                return cells.inspect(inquiry.key, lend);
+            }
+            Task::ReadVersion => {
+                let summary = cells.inspect(inquiry.key, |cell| cell.as_ref().map(Cell::summary));
+                Verdict::Summary(summary)
+            }
+            Task::Write(cell) => match cells.merge(inquiry.key, cell, now) {
+                Ok(Merged::Stored { existed }) => Verdict::Applied { existed },
+                Ok(Merged::Superseded { by }) => Verdict::Superseded { by: by.version },
+                Err(Full) => Verdict::Refused(Obstacle::OutOfMemory),
+            },
+            Task::Repair(cell) => match cells.merge(inquiry.key, cell, now) {
+                Ok(Merged::Stored { existed }) => Verdict::Applied { existed },
+                Ok(Merged::Superseded { .. }) => Verdict::Applied { existed: false },
+                Err(Full) => Verdict::Refused(Obstacle::OutOfMemory),
+            },
+        };
+        reply(Answer { operation, verdict })
+    }
+
+    fn obstacle(&self, inquiry: &Inquiry<'_>, now: WallTime) -> Option<Obstacle> {
+        if inquiry.epoch != self.epoch {
+            return Some(Obstacle::Epoch(self.epoch));
+        }
+        if !self.serving {
+            return Some(Obstacle::NotServing);
+        }
+        let Task::Write(cell) = inquiry.task else { return None };
+        let drift_max_ms = u64::try_from(self.drift_max.as_millis()).unwrap_or(u64::MAX);
+        let ahead = cell.version.stamp.wall().0 > now.0.saturating_add(drift_max_ms);
+        ahead.then_some(Obstacle::Drift)
+    }
+}

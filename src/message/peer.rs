@@ -1,0 +1,195 @@
+//! What nodes say to each other about cells: types only.
+//!
+//! Invariant: every message carries the epoch it was sent under, so that what was gathered under one epoch is never
+//! counted under another; an answer names the operation it is for and nothing else. How any of it looks as bytes is
+//! the business of [`crate::protocol`]; what is done about it, of the cluster's machines.
+
+use crate::types::{Epoch, Version, WallTime};
+
+/// An operation of one coordinator, chosen by it; a replica only echoes it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OperationId {
+    /// Its place among those under way.
+    pub slot: u32,
+    /// How often that place was given away before, and how often the operation began anew.
+    pub round: u32,
+}
+
+/// What a coordinator sends to a replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inquiry<'a> {
+    /// What the answer will carry.
+    pub operation: OperationId,
+    /// The sender's epoch.
+    pub epoch: Epoch,
+    /// The key.
+    pub key: &'a [u8],
+    /// What is asked about it.
+    pub task: Task<'a>,
+}
+
+/// What a replica is asked to do with a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task<'a> {
+    /// To send its cell.
+    Read,
+    /// To send its cell but for the value.
+    ReadVersion,
+    /// To store a cell for a client: refused below what is there.
+    Write(Cell<'a>),
+    /// To store a cell that is stored elsewhere already: dropped below what is there.
+    Repair(Cell<'a>),
+}
+
+/// What a replica answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer<'a> {
+    /// Which operation it is for.
+    pub operation: OperationId,
+    /// What became of the task.
+    pub verdict: Verdict<'a>,
+}
+
+/// What became of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict<'a> {
+    /// To `Read`: what is there; `None` if nothing ever was.
+    Cell(Option<Cell<'a>>),
+    /// To `ReadVersion`: what is there but for the value.
+    Summary(Option<Summary>),
+    /// To `Write`: stored, or it was already. To `Repair`: this or something newer is there.
+    Applied {
+        /// Whether a value was there before that had not expired.
+        existed: bool,
+    },
+    /// To `Write`: nothing changed, because of what is there.
+    Superseded {
+        /// Its version.
+        by: Version,
+    },
+    /// Nothing changed.
+    Refused(Obstacle),
+}
+
+/// Why a replica did nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// The sender's epoch is not the replica's, which is this.
+    Epoch(Epoch),
+    /// The version is further ahead of the replica's clock than is allowed.
+    Drift,
+    /// The replica's memory limit is reached.
+    OutOfMemory,
+    /// The replica does not serve data now.
+    NotServing,
+}
+
+/// A cell: what a key holds in some version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cell<'a> {
+    /// Which version.
+    pub version: Version,
+    /// What it holds.
+    pub content: Content<'a>,
+}
+
+/// What a cell holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content<'a> {
+    /// A value.
+    Value {
+        /// The value.
+        value: &'a [u8],
+        /// When it expires, if ever.
+        expires_at: Option<WallTime>,
+    },
+    /// Nothing any more: the value of this very version has expired.
+    Expired,
+    /// Nothing: the key was removed.
+    Tombstone,
+}
+
+/// A cell but for its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// Its place in the order of the key's cells.
+    pub rank: Rank,
+    /// Whether it holds a value, and until when.
+    pub kind: Kind,
+}
+
+/// What a cell holds, but for the value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A value.
+    Value {
+        /// When it expires, if ever.
+        expires_at: Option<WallTime>,
+    },
+    /// See [`Content::Expired`].
+    Expired,
+    /// See [`Content::Tombstone`].
+    Tombstone,
+}
+
+/// The order in which cells of a key replace each other: by version, and the mark of a value's expiry just above it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rank {
+    /// The version.
+    pub version: Version,
+    /// Whether it is the mark.
+    pub expired: bool,
+}
+
+impl Cell<'_> {
+    /// Its place in the order of the key's cells.
+    #[inline]
+    #[must_use]
+    pub const fn rank(&self) -> Rank {
+        Rank { version: self.version, expired: matches!(self.content, Content::Expired) }
+    }
+
+    /// The cell but for its value.
+    #[inline]
+    #[must_use]
+    pub const fn summary(&self) -> Summary {
+        let kind = match self.content {
+            Content::Value { expires_at, .. } => Kind::Value { expires_at },
+            Content::Expired => Kind::Expired,
+            Content::Tombstone => Kind::Tombstone,
+        };
+        Summary { rank: self.rank(), kind }
+    }
+}
+
+impl Kind {
+    /// The content, if `value` is its value; what holds none leaves it out.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, value: &[u8]) -> Content<'_> {
+        match self {
+            Self::Value { expires_at } => Content::Value { value, expires_at },
+            Self::Expired => Content::Expired,
+            Self::Tombstone => Content::Tombstone,
+        }
+    }
+
+    /// Whether there is a value that has not expired.
+    #[inline]
+    #[must_use]
+    pub fn is_live(self, now: WallTime) -> bool {
+        match self {
+            Self::Value { expires_at } => expires_at.is_none_or(|at| at > now),
+            Self::Expired | Self::Tombstone => false,
+        }
+    }
+}
+
+impl Summary {
+    /// The cell, if `value` is its value.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, value: &[u8]) -> Cell<'_> {
+        Cell { version: self.rank.version, content: self.kind.with(value) }
+    }
+}

@@ -1,0 +1,363 @@
+//! What nodes say to each other about cells, to bytes and back.
+//!
+//! Invariant: a message in a sound frame is either decoded in place or an error that ends the link: a peer that speaks
+//! nonsense is not to be trusted with what it says next. Fields stand in one order: kind, content, operation, then what
+//! the kind has, then key and value, the value last.
+
+use super::codec::{Malformed, Reader, version_bytes, wire_length};
+use super::frame::{Frame, begin_frame, finish_frame};
+use super::{Fault, Field, Limits, ProtocolError};
+use crate::message::peer::{
+    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
+};
+use crate::types::{Epoch, Version};
+
+/// What a frame holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PeerMessage<'a> {
+    /// From a coordinator to a replica.
+    Inquiry(Inquiry<'a>),
+    /// From a replica to a coordinator.
+    Answer(Answer<'a>),
+}
+
+/// The numbers of kinds: inquiries from 1 on, answers from 16 on.
+mod kind {
+    pub(super) const READ: u8 = 1;
+    pub(super) const READ_VERSION: u8 = 2;
+    pub(super) const WRITE: u8 = 3;
+    pub(super) const REPAIR: u8 = 4;
+    pub(super) const CELL: u8 = 16;
+    pub(super) const SUMMARY: u8 = 17;
+    pub(super) const APPLIED: u8 = 18;
+    pub(super) const SUPERSEDED: u8 = 19;
+    pub(super) const REFUSED: u8 = 20;
+}
+
+/// The numbers of contents; also of what an answer says beside its kind.
+mod content {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const VALUE: u8 = 1;
+    pub(super) const EXPIRING_VALUE: u8 = 2;
+    pub(super) const EXPIRED: u8 = 3;
+    pub(super) const TOMBSTONE: u8 = 4;
+}
+
+/// The numbers of obstacles.
+mod obstacle {
+    pub(super) const EPOCH: u8 = 1;
+    pub(super) const DRIFT: u8 = 2;
+    pub(super) const OUT_OF_MEMORY: u8 = 3;
+    pub(super) const NOT_SERVING: u8 = 4;
+}
+
+/// Bytes of a message after the length that are neither key nor value, at most.
+pub const PEER_OVERHEAD_BYTES_MAX: u32 = 48;
+
+/// Appends a frame with `inquiry` to `out`.
+pub fn encode_inquiry(inquiry: &Inquiry<'_>, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    let (kind, cell) = match inquiry.task {
+        Task::Read => (kind::READ, None),
+        Task::ReadVersion => (kind::READ_VERSION, None),
+        Task::Write(cell) => (kind::WRITE, Some(cell)),
+        Task::Repair(cell) => (kind::REPAIR, Some(cell)),
+    };
+    put_head(
+        kind,
+        cell.map_or(content::NONE, |cell| number_of(&cell.summary().kind)),
+        inquiry.operation,
+        out,
+    );
+    out.extend_from_slice(&inquiry.epoch.0.to_le_bytes());
+    out.extend_from_slice(&wire_length(inquiry.key.len()).to_le_bytes());
+    put_summary(cell.as_ref().map(Cell::summary), out);
+    out.extend_from_slice(inquiry.key);
+    out.extend_from_slice(cell.as_ref().map_or(&[], value_of));
+    finish_frame(start, 0, out);
+}
+
+/// Appends a frame with `answer` to `out`.
+pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    let head = |kind, detail, out: &mut Vec<u8>| put_head(kind, detail, answer.operation, out);
+    match answer.verdict {
+        Verdict::Cell(cell) => {
+            let summary = cell.as_ref().map(Cell::summary);
+            head(kind::CELL, summary.map_or(content::NONE, |summary| number_of(&summary.kind)), out);
+            put_summary(summary, out);
+            out.extend_from_slice(cell.as_ref().map_or(&[], value_of));
+        }
+        Verdict::Summary(summary) => {
+            head(kind::SUMMARY, summary.map_or(content::NONE, |summary| number_of(&summary.kind)), out);
+            put_summary(summary, out);
+        }
+        Verdict::Applied { existed } => head(kind::APPLIED, u8::from(existed), out),
+        Verdict::Superseded { by } => {
+            head(kind::SUPERSEDED, 0, out);
+            out.extend_from_slice(&version_bytes(by));
+        }
+        Verdict::Refused(obstacle) => {
+            let (number, epoch) = match obstacle {
+                Obstacle::Epoch(epoch) => (obstacle::EPOCH, Some(epoch)),
+                Obstacle::Drift => (obstacle::DRIFT, None),
+                Obstacle::OutOfMemory => (obstacle::OUT_OF_MEMORY, None),
+                Obstacle::NotServing => (obstacle::NOT_SERVING, None),
+            };
+            head(kind::REFUSED, number, out);
+            if let Some(epoch) = epoch {
+                out.extend_from_slice(&epoch.0.to_le_bytes());
+            }
+        }
+    }
+    finish_frame(start, 0, out);
+}
+
+/// Reads the message in `frame`, in place.
+///
+/// # Errors
+///
+/// It is none. The link is to be closed.
+pub fn decode_peer<'a>(frame: Frame<'a>, limits: &Limits) -> Result<PeerMessage<'a>, ProtocolError> {
+    decode(frame.body(), limits).map_err(|malformed| ProtocolError {
+        field: malformed.field,
+        fault: malformed.fault,
+        id: None,
+        ends_connection: true,
+    })
+}
+
+fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malformed> {
+    let mut reader = Reader::new(body);
+    let kind = reader.u8(Field::Header)?;
+    let detail = reader.u8(Field::Header)?;
+    let reserved = [reader.u8(Field::Header)?, reader.u8(Field::Header)?];
+    if reserved != [0, 0] {
+        return Err(Malformed::new(Field::Reserved, Fault::Undefined));
+    }
+    let operation = OperationId { slot: reader.u32(Field::Header)?, round: reader.u32(Field::Header)? };
+    match kind {
+        kind::READ..=kind::REPAIR => {
+            let epoch = Epoch(reader.u64(Field::Operands)?);
+            let key_bytes = reader.u32(Field::Key)?;
+            if key_bytes > limits.key_bytes_max {
+                return Err(Malformed::new(Field::Key, Fault::TooLarge));
+            }
+            let summary = summary(detail, &mut reader)?;
+            let key = reader.bytes(key_bytes, Field::Key)?;
+            let cell = cell(summary, reader, limits)?;
+            let task = match (kind, cell) {
+                (kind::READ, None) => Task::Read,
+                (kind::READ_VERSION, None) => Task::ReadVersion,
+                (kind::WRITE, Some(cell)) => Task::Write(cell),
+                (kind::REPAIR, Some(cell)) => Task::Repair(cell),
+                _ => return Err(Malformed::new(Field::Value, Fault::Misplaced)),
+            };
+            Ok(PeerMessage::Inquiry(Inquiry { operation, epoch, key, task }))
+        }
+        kind::CELL..=kind::REFUSED => {
+            let verdict = verdict(kind, detail, reader, limits)?;
+            Ok(PeerMessage::Answer(Answer { operation, verdict }))
+        }
+        _ => Err(Malformed::new(Field::Opcode, Fault::Undefined)),
+    }
+}
+
+fn verdict<'a>(
+    kind: u8,
+    detail: u8,
+    mut reader: Reader<'a>,
+    limits: &Limits,
+) -> Result<Verdict<'a>, Malformed> {
+    if kind == kind::CELL {
+        let summary = summary(detail, &mut reader)?;
+        return Ok(Verdict::Cell(cell(summary, reader, limits)?));
+    }
+    let verdict = match (kind, detail) {
+        (kind::SUMMARY, _) => Verdict::Summary(summary(detail, &mut reader)?),
+        (kind::APPLIED, 0 | 1) => Verdict::Applied { existed: detail == 1 },
+        (kind::SUPERSEDED, 0) => Verdict::Superseded { by: reader.version(Field::Version)? },
+        (kind::REFUSED, obstacle::EPOCH) => {
+            Verdict::Refused(Obstacle::Epoch(Epoch(reader.u64(Field::Operands)?)))
+        }
+        (kind::REFUSED, obstacle::DRIFT) => Verdict::Refused(Obstacle::Drift),
+        (kind::REFUSED, obstacle::OUT_OF_MEMORY) => Verdict::Refused(Obstacle::OutOfMemory),
+        (kind::REFUSED, obstacle::NOT_SERVING) => Verdict::Refused(Obstacle::NotServing),
+        _ => return Err(Malformed::new(Field::Reason, Fault::Undefined)),
+    };
+    reader.end()?;
+    Ok(verdict)
+}
+
+fn put_head(kind: u8, detail: u8, operation: OperationId, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[kind, detail, 0, 0]);
+    out.extend_from_slice(&operation.slot.to_le_bytes());
+    out.extend_from_slice(&operation.round.to_le_bytes());
+}
+
+fn number_of(kind: &Kind) -> u8 {
+    match kind {
+        Kind::Value { expires_at: None } => content::VALUE,
+        Kind::Value { expires_at: Some(_) } => content::EXPIRING_VALUE,
+        Kind::Expired => content::EXPIRED,
+        Kind::Tombstone => content::TOMBSTONE,
+    }
+}
+
+fn value_of<'a>(cell: &Cell<'a>) -> &'a [u8] {
+    match cell.content {
+        Content::Value { value, .. } => value,
+        Content::Expired | Content::Tombstone => &[],
+    }
+}
+
+/// The version, and the expiry of a value that has one.
+fn put_summary(summary: Option<Summary>, out: &mut Vec<u8>) {
+    let Some(Summary { rank, kind }) = summary else { return };
+    out.extend_from_slice(&version_bytes(rank.version));
+    if let Kind::Value { expires_at: Some(at) } = kind {
+        out.extend_from_slice(&at.0.to_le_bytes());
+    }
+}
+
+fn summary(detail: u8, reader: &mut Reader<'_>) -> Result<Option<Summary>, Malformed> {
+    if detail == content::NONE {
+        return Ok(None);
+    }
+    let version: Version = reader.version(Field::Version)?;
+    let kind = match detail {
+        content::VALUE => Kind::Value { expires_at: None },
+        content::EXPIRING_VALUE => Kind::Value { expires_at: Some(reader.wall_time(Field::Expiry)?) },
+        content::EXPIRED => Kind::Expired,
+        content::TOMBSTONE => Kind::Tombstone,
+        _ => return Err(Malformed::new(Field::Header, Fault::Undefined)),
+    };
+    Ok(Some(Summary { rank: Rank { version, expired: kind == Kind::Expired }, kind }))
+}
+
+/// The cell of `summary`, whose value is what is left.
+fn cell<'a>(
+    summary: Option<Summary>,
+    reader: Reader<'a>,
+    limits: &Limits,
+) -> Result<Option<Cell<'a>>, Malformed> {
+    let value = reader.rest();
+    if value.len() > limits.value_bytes_max as usize {
+        return Err(Malformed::new(Field::Value, Fault::TooLarge));
+    }
+    match summary {
+        Some(summary @ Summary { kind: Kind::Value { .. }, .. }) => Ok(Some(summary.with(value))),
+        _ => reader.end().map(|()| summary.map(|summary| summary.with(&[]))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame::{Split, split_frame};
+    use crate::types::{Stamp, WallTime, WriterId};
+
+    const OPERATION: OperationId = OperationId { slot: 7, round: 0x0102_0304 };
+    const VERSION: Version = Version { stamp: Stamp(0x1122_3344_5566), writer: WriterId(9) };
+
+    fn cells() -> Vec<Cell<'static>> {
+        let value = |value, expires_at| Content::Value { value, expires_at };
+        [
+            value(&b""[..], None),
+            value(b"some value", Some(WallTime(77))),
+            Content::Expired,
+            Content::Tombstone,
+        ]
+        .map(|content| Cell { version: VERSION, content })
+        .to_vec()
+    }
+
+    fn messages() -> Vec<PeerMessage<'static>> {
+        let mut tasks = vec![Task::Read, Task::ReadVersion];
+        let mut verdicts = vec![
+            Verdict::Cell(None),
+            Verdict::Summary(None),
+            Verdict::Applied { existed: false },
+            Verdict::Applied { existed: true },
+            Verdict::Superseded { by: VERSION },
+            Verdict::Refused(Obstacle::Epoch(Epoch(5))),
+            Verdict::Refused(Obstacle::Drift),
+            Verdict::Refused(Obstacle::OutOfMemory),
+            Verdict::Refused(Obstacle::NotServing),
+        ];
+        for cell in cells() {
+            tasks.extend([Task::Write(cell), Task::Repair(cell)]);
+            verdicts.extend([Verdict::Cell(Some(cell)), Verdict::Summary(Some(cell.summary()))]);
+        }
+        let inquiry = |task| {
+            PeerMessage::Inquiry(Inquiry { operation: OPERATION, epoch: Epoch(3), key: b"the key", task })
+        };
+        let answer = |verdict| PeerMessage::Answer(Answer { operation: OPERATION, verdict });
+        tasks.into_iter().map(inquiry).chain(verdicts.into_iter().map(answer)).collect()
+    }
+
+    fn encode(message: &PeerMessage<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        match message {
+            PeerMessage::Inquiry(inquiry) => encode_inquiry(inquiry, &mut out),
+            PeerMessage::Answer(answer) => encode_answer(answer, &mut out),
+        }
+        out
+    }
+
+    fn frame(bytes: &[u8]) -> Frame<'_> {
+        match split_frame(bytes, &Limits::default()) {
+            Ok(Split::Frame(frame)) if frame.bytes_total() == bytes.len() => frame,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_message_comes_back_as_it_was() {
+        for message in messages() {
+            let bytes = encode(&message);
+            assert_eq!(decode_peer(frame(&bytes), &Limits::default()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn no_message_is_cut_short_changed_or_lengthened_unnoticed() {
+        for message in messages() {
+            let whole = encode(&message);
+            let body = &whole[4..];
+            let limits = Limits::default();
+            for end in 0..body.len() {
+                assert_ne!(decode(&body[..end], &limits).ok(), Some(message), "cut at {end}: {message:?}");
+            }
+            for (at, byte) in body.iter().enumerate() {
+                let mut changed = body.to_vec();
+                changed[at] = byte ^ 0x81;
+                assert_ne!(decode(&changed, &limits).ok(), Some(message), "changed at {at}: {message:?}");
+            }
+            let longer = [body, b"x"].concat();
+            assert_ne!(decode(&longer, &limits).ok(), Some(message));
+        }
+    }
+
+    #[test]
+    fn what_exceeds_the_limits_is_an_error() {
+        let limits = Limits { key_bytes_max: 3, value_bytes_max: 5, ..Limits::default() };
+        let value = Content::Value { value: b"longer", expires_at: None };
+        let task = Task::Write(Cell { version: VERSION, content: value });
+        for (key, field) in [(&b"long"[..], Field::Key), (b"key", Field::Value)] {
+            let bytes =
+                encode(&PeerMessage::Inquiry(Inquiry { operation: OPERATION, epoch: Epoch(1), key, task }));
+            let error = decode_peer(frame(&bytes), &limits).unwrap_err();
+            assert_eq!((error.field, error.fault), (field, Fault::TooLarge));
+        }
+    }
+
+    #[test]
+    fn the_overhead_is_bounded() {
+        for message in messages() {
+            assert!(
+                encode(&message).len() <= 4 + PEER_OVERHEAD_BYTES_MAX as usize + b"the keysome value".len()
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The store as a replica: cells that come with their version, those that hold no value among them.
+//!
+//! Invariant: of two cells of a key the one with the higher rank stays, whatever the order in which they come and
+//! however often, so that merging is idempotent and commutative; a removed or outlived key leaves a cell that says so.
+//! It does not know of epochs, levels, or who sends what.
+
+use crate::message::peer::{Cell as PeerCell, Content, Rank};
+use crate::store::cell::{self, Cell, Death};
+use crate::store::memory::OutOfMemory;
+use crate::store::{Store, charged, is_live};
+use crate::types::{KeyHash, WallTime};
+
+/// What became of a cell that was merged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Merged {
+    /// It is there now.
+    Stored {
+        /// Whether a value was there before that had not expired.
+        existed: bool,
+    },
+    /// It was there already.
+    Present,
+    /// A cell of this higher rank is there, and stays.
+    Superseded {
+        /// Its rank.
+        by: Rank,
+    },
+}
+
+impl Store {
+    /// Lends the key's cell to `read`, whatever it holds and expired or not, under the shard's shared lock.
+    #[inline]
+    pub fn inspect<R>(&self, hash: KeyHash, key: &[u8], read: impl FnOnce(Option<PeerCell<'_>>) -> R) -> R {
+        self.table.read(hash, key, |cell| read(cell.map(describe)))
+    }
+
+    /// Keeps `cell` if it ranks above what is there.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] if that needs memory beyond the limit; then nothing was changed.
+    pub fn merge(
+        &self,
+        hash: KeyHash,
+        key: &[u8],
+        cell: PeerCell<'_>,
+        now: WallTime,
+    ) -> Result<Merged, OutOfMemory> {
+        let mut entry = self.table.entry(hash, key);
+        if let Some(present) = entry.cell() {
+            let by = rank(present);
+            if by >= cell.rank() {
+                return Ok(if by == cell.rank() { Merged::Present } else { Merged::Superseded { by } });
+            }
+        }
+        let existed = entry.cell().is_some_and(|present| is_live(present, now));
+        let (value, expires_at, death) = match cell.content {
+            Content::Value { value, expires_at } => (value, expires_at, None),
+            Content::Expired => (&[][..], None, Some(Death::Outlived)),
+            Content::Tombstone => (&[][..], None, Some(Death::Removed)),
+        };
+        if death.is_none()
+            && let Some(present) = entry.cell_mut()
+            && present.change_in_place(cell.version, expires_at, 0, value)
+        {
+            return Ok(Merged::Stored { existed });
+        }
+        let before = entry.cell().map_or(0, charged);
+        let needed = cell::allocated_bytes(key.len(), value.len(), expires_at.is_some()) as i64 - before;
+        let growth = entry.growth_bytes();
+        self.memory.charge(needed + growth)?;
+        let (replaced, grown) = entry.put(match death {
+            Some(death) => Cell::dead(cell.version, death, key),
+            None => Cell::new(cell.version, expires_at, key, &[], value),
+        });
+        self.memory.release(growth - grown);
+        drop(replaced);
+        Ok(Merged::Stored { existed })
+    }
+}
+
+#[inline]
+fn rank(cell: &Cell) -> Rank {
+    Rank { version: cell.version(), expired: cell.death() == Some(Death::Outlived) }
+}
+
+#[inline]
+fn describe(cell: &Cell) -> PeerCell<'_> {
+    let content = match cell.death() {
+        None => Content::Value { value: cell.value(), expires_at: cell.expires_at() },
+        Some(Death::Outlived) => Content::Expired,
+        Some(Death::Removed) => Content::Tombstone,
+    };
+    PeerCell { version: cell.version(), content }
+}
