@@ -1,8 +1,8 @@
 //! Three nodes in processes of their own, on loopback, and what they promise while some of them are killed, paused,
 //! restarted or spoken to by strangers.
 //!
-//! Each file is a theme. Histories are recorded by the clients, in one clock, and judged when the clients are done. None
-//! sleeps for a guess.
+//! Each file is a theme. Histories are recorded by the clients, in one clock, and judged when the clients are done.
+//! None sleeps for a guess.
 
 // The functions that tests share are tests too, which the lint cannot know; they measure real time.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
