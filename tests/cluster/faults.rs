@@ -67,9 +67,15 @@ fn without_a_majority_nothing_is_acknowledged_and_with_it_everything_is_still_th
     for node in [1, 2] {
         kill(cluster.nodes[node].child.id(), Signal::STOP);
     }
-    let mut unknown = 0;
+    let (mut unknown, mut acknowledged) = (0, false);
     wait_until("the silent ones are not asked any more", || {
-        let error = client.call(&["SET", "kept", "other"]).error();
+        let reply = client.call(&["SET", "kept", "other"]);
+        if reply == Reply::ok() {
+            // A signal takes its time.
+            acknowledged = true;
+            return false;
+        }
+        let error = reply.error();
         unknown += u32::from(error.starts_with("TIMEOUT "));
         error.starts_with("UNAVAILABLE ")
     });
@@ -82,7 +88,8 @@ fn without_a_majority_nothing_is_acknowledged_and_with_it_everything_is_still_th
         !matches!(value, Reply::Error(_))
     });
     // The other write was not known to be refused at first: it may have taken effect.
-    assert!([Reply::bulk("value"), Reply::bulk("other")].contains(&value), "{value:?}");
+    let earlier = value == Reply::bulk("value") && !acknowledged;
+    assert!(earlier || value == Reply::bulk("other"), "{value:?}");
 }
 
 #[test]
