@@ -3,7 +3,8 @@
 //! Invariant: a cluster is handed out when every worker of every node is linked to every other node, and its processes
 //! end with it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use annulus::client::{Client as NativeClient, Options};
@@ -22,13 +23,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes, with three replicas of each key.
     pub(crate) fn start(count: usize) -> Self {
-        // Another process may take a port between these lines; then the node says so and the test fails.
-        let listeners: Vec<TcpListener> =
-            (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let mut peers: Vec<SocketAddr> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        drop(listeners);
-        peers.sort_unstable();
+        let peers = peer_addresses(count);
         let nodes = (0..count).map(|node| start_node(&peers, node)).collect();
         let cluster = Self { nodes, peers };
         for node in 0..count {
@@ -65,6 +60,15 @@ impl Cluster {
         wait_until("it serves", || client.call(&["SET", "probe", "1"]) == Reply::ok());
         started.elapsed()
     }
+}
+
+/// Addresses for so many nodes on a loopback address of their own: every node must know all of them beforehand, and a
+/// port of the kernel's choice might be given to somebody else meanwhile.
+fn peer_addresses(count: usize) -> Vec<SocketAddr> {
+    static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, high | 1, low, CLUSTERS.fetch_add(1, Ordering::Relaxed));
+    (0..count as u16).map(|node| SocketAddr::from((address, 7500 + node))).collect()
 }
 
 fn start_node(peers: &[SocketAddr], node: usize) -> Process {
