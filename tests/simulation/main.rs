@@ -15,6 +15,7 @@ mod network;
 mod node;
 mod seeded_bugs;
 mod trace;
+mod trouble;
 mod world;
 
 use std::sync::Mutex;

@@ -15,9 +15,9 @@ use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
 use annulus::types::{Epoch, Level, NodeNumber, Timestamp};
 
 use crate::clients::{CLIENTS, Clients, Wish};
-use crate::faults::{Fault, Kind, plan};
+use crate::faults::{Fault, plan};
 use crate::network::Network;
-use crate::node::{DEVIATIONS, Node, Sink, Told};
+use crate::node::{Node, Sink, Told};
 use crate::trace::{Count, Trace};
 
 /// How long faults go on, and how many operations clients begin at least meanwhile.
@@ -33,7 +33,7 @@ const HEALED_NS: u64 = 2_000_000_000;
 /// A client that has heard nothing for so long of a node that was never down nor paused will never hear.
 const REPLY_NS_MAX: u64 = 8_000_000_000;
 
-const MS: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000_000;
 
 /// Something that is going to happen.
 pub(crate) enum Event {
@@ -83,20 +83,20 @@ impl Ord for Planned {
 
 /// A run.
 pub(crate) struct World<const BUG: usize> {
-    random: fastrand::Rng,
-    now_ns: u64,
+    pub(crate) random: fastrand::Rng,
+    pub(crate) now_ns: u64,
     planned: BinaryHeap<Reverse<Planned>>,
     sequence: u64,
     pub(crate) nodes: Vec<Node>,
-    network: Network,
-    clients: Clients,
-    faults: Vec<Fault>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) faults: Vec<Fault>,
     healing: bool,
-    epoch: u64,
-    incarnations: u32,
+    pub(crate) epoch: u64,
+    pub(crate) incarnations: u32,
     /// The longest pause between two operations of a client.
     think_ns_max: u64,
-    sink: Sink<BUG>,
+    pub(crate) sink: Sink<BUG>,
     limits: Limits,
     pub(crate) trace: Trace,
     pub(crate) count: Count,
@@ -205,7 +205,7 @@ impl<const BUG: usize> World<BUG> {
         self.complaint.get_or_insert(complaint);
     }
 
-    fn plan(&mut self, at_ns: u64, event: Event) {
+    pub(crate) fn plan(&mut self, at_ns: u64, event: Event) {
         self.sequence += 1;
         self.planned.push(Reverse(Planned { at_ns, sequence: self.sequence, event }));
     }
@@ -267,7 +267,7 @@ impl<const BUG: usize> World<BUG> {
     }
 
     /// Carries out what a node's coordinator has ordered.
-    fn carry_out(&mut self, number: usize) {
+    pub(crate) fn carry_out(&mut self, number: usize) {
         for (to, bytes) in std::mem::take(&mut self.sink.sent) {
             let to_life = self.nodes[to].life;
             self.send(number, to, to_life, bytes, true);
@@ -341,7 +341,7 @@ impl<const BUG: usize> World<BUG> {
     }
 
     /// Tells a client what became of its operation, if it still waits for that.
-    fn tell(&mut self, client: usize, begun: u64, told: Told) {
+    pub(crate) fn tell(&mut self, client: usize, begun: u64, told: Told) {
         let state = &self.clients.clients[client];
         if state.begun != begun || state.waiting.is_none() {
             return self.complain(format!("client {client} is told twice, or what it did not ask"));
@@ -396,132 +396,6 @@ impl<const BUG: usize> World<BUG> {
         node.replica.epoch = Epoch(epoch);
         node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
         self.carry_out(number);
-    }
-
-    /// Lets all nodes find out, sooner or later, whom they reach.
-    fn look_around(&mut self) {
-        let nodes = self.nodes.len();
-        for (node, other) in (0..nodes).flat_map(|node| (0..nodes).map(move |other| (node, other))) {
-            if node != other {
-                let longest_ns = if self.random.bool() { 5 * MS } else { 500 * MS };
-                let later_ns = self.random.u64(MS / 10..longest_ns);
-                self.plan(self.now_ns + later_ns, Event::Link { node, other });
-            }
-        }
-    }
-
-    fn fault(&mut self, index: usize, begins: bool) {
-        let Fault { kind, node, other, measure, .. } = self.faults[index];
-        self.trace.note(self.now_ns, &[8, index as u64, u64::from(begins)], || {
-            let (verb, share) = (if begins { "begins" } else { "ends" }, measure);
-            format!("{kind} {verb} at node {node} (and {other}), {share}")
-        });
-        self.count.faults[kind as usize] += u64::from(begins);
-        let sign = if begins { 1 } else { -1 };
-        let permille = measure.unsigned_abs() as u32 / 4;
-        let onoff = if begins { permille } else { 0 };
-        match kind {
-            Kind::Loss => self.network.lost_permille = onoff,
-            Kind::Duplication => self.network.doubled_permille = onoff,
-            Kind::Delay => self.network.late_permille = onoff,
-            Kind::Partition => {
-                let nodes = self.nodes.len();
-                let apart = |number: usize| number == node || (nodes > 3 && number == other);
-                for (one, two) in (0..nodes).flat_map(|one| (0..nodes).map(move |two| (one, two))) {
-                    if apart(one) != apart(two) {
-                        self.network.block(one, two, begins);
-                    }
-                }
-                self.look_around();
-            }
-            Kind::PartialPartition => {
-                self.network.block(node, other, begins);
-                self.network.block(other, node, begins);
-                self.look_around();
-            }
-            Kind::OneWay => {
-                self.network.block(node, other, begins);
-                self.look_around();
-            }
-            Kind::LinkReset if begins => {
-                let target = NodeNumber(other as u16);
-                if self.nodes[node].up && self.nodes[node].view.is_reachable(target) {
-                    self.nodes[node].coordinator.link_lost(target, &mut self.sink);
-                    self.carry_out(node);
-                }
-            }
-            Kind::LinkReset => {}
-            Kind::Pause => self.pause(node, begins),
-            Kind::Slow => {
-                let slow = &mut self.network.slow[node];
-                *slow = slow.saturating_add_signed(sign);
-            }
-            Kind::Crash if begins => self.crash(node),
-            Kind::Crash => self.restart(node, measure < 0),
-            Kind::ClockJump => self.nodes[node].clock_error_ms += i64::from(sign) * measure * 2,
-            Kind::ClockDrift => self.nodes[node].clock_drift_ppm += i64::from(sign) * measure,
-            Kind::EpochChange if begins => {
-                self.epoch += 1;
-                for node in 0..self.nodes.len() {
-                    let later_ns = self.random.u64(MS..80 * MS);
-                    self.plan(self.now_ns + later_ns, Event::Epoch { node, epoch: self.epoch });
-                }
-            }
-            Kind::EpochChange => {}
-            Kind::MemoryFull => {
-                let used = self.nodes[node].store.used_bytes();
-                self.nodes[node].store.set_memory_bytes_max(begins.then_some(used));
-            }
-        }
-    }
-
-    fn pause(&mut self, number: usize, begins: bool) {
-        let node = &mut self.nodes[number];
-        node.paused = if begins { node.paused + 1 } else { node.paused - 1 };
-        if node.paused == 0 {
-            for event in std::mem::take(&mut node.deferred) {
-                self.plan(self.now_ns, event);
-            }
-        }
-    }
-
-    /// A process ends: what it had under way is known to nobody.
-    fn crash(&mut self, number: usize) {
-        let node = &mut self.nodes[number];
-        if !node.up {
-            return;
-        }
-        (node.up, node.life, node.down_since_ns) = (false, node.life + 1, self.now_ns);
-        node.deferred.clear();
-        for client in 0..CLIENTS {
-            if let Some((_, at, _)) = self.clients.clients[client].waiting
-                && at == number
-            {
-                let begun = self.clients.clients[client].begun;
-                self.tell(client, begun, Told::Unknown);
-            }
-        }
-        self.look_around();
-    }
-
-    fn restart(&mut self, number: usize, stood_still: bool) {
-        if self.nodes[number].up {
-            return;
-        }
-        if stood_still {
-            // To the tick, and a few ticks that were never saved.
-            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..10);
-            self.nodes[number].clock_error_ms -= lost_ms as i64;
-        }
-        let reused = DEVIATIONS[BUG] == annulus::cluster::deviation::Deviation::ClockReused;
-        self.incarnations += u32::from(!reused);
-        let incarnation = if reused { number as u32 } else { self.incarnations };
-        let seed = self.random.u64(..);
-        // Before it serves, a node learns where the topology is.
-        self.nodes[number].view.epoch = Epoch(self.epoch);
-        self.nodes[number].replica.epoch = Epoch(self.epoch);
-        self.nodes[number].restart(incarnation, seed);
-        self.look_around();
     }
 }
 
