@@ -18,7 +18,6 @@ use crate::server::replication::{Acquaintance, Replication};
 use crate::server::settings::Settings;
 use crate::server::slow_log::SlowLog;
 use crate::server::worker::{Forget, Message};
-use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
 use crate::types::Timestamp;
 
@@ -62,8 +61,6 @@ pub(crate) struct Engine {
     pub(crate) ends_turn: bool,
     /// Whose request is being run.
     pub(crate) peer: Option<SocketAddr>,
-    /// The wall time, which does not jump when the machine's does.
-    pub(crate) wall: SlewedClock,
     /// To time single commands by.
     pub(crate) time: Clock,
     /// Whether every command is timed, because even short ones may count as slow.
@@ -81,12 +78,20 @@ impl Engine {
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
         self.now = self.time.now();
-        self.clock.observe(self.wall.show(self.now, self.time.wall()));
-        if let Some(replication) = &mut self.replication {
-            replication.observe(self.clock.wall());
+        self.clock.observe(self.time.wall());
+        if self.replication.is_some() {
+            self.steer_clock();
         }
         self.recorder.totals.turns += 1;
         self.times_all = (0..TIMES_ALL_BELOW_US).contains(&self.shared.settings.slow_threshold_us());
+    }
+
+    /// Shows the time to who must not see it jump.
+    #[cold]
+    fn steer_clock(&mut self) {
+        if let Some(replication) = &mut self.replication {
+            self.clock.observe(replication.observe(self.now, self.clock.wall()));
+        }
     }
 
     /// Begins to count or to log anew.

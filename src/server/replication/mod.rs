@@ -37,6 +37,7 @@ use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
 use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, Zone};
 
@@ -104,6 +105,7 @@ pub(crate) struct Replication {
     coordinator: Coordinator,
     outbox: Outbox,
     replica: Replica,
+    clock: SlewedClock,
     view: View,
     links: Vec<Link>,
     guests: Slab<Guest>,
@@ -141,6 +143,7 @@ impl Replication {
             coordinator,
             outbox: Outbox::new(config.peers().len()),
             replica: Replica { epoch: FIXED_EPOCH, serving: true, drift_max: DRIFT_MAX_DEFAULT },
+            clock: SlewedClock::default(),
             view,
             links: config.peers().iter().enumerate().map(link).collect(),
             guests: Slab::new(),
@@ -172,10 +175,12 @@ impl Replication {
         self.coordinator.under_way()
     }
 
-    /// Shows it the time at the beginning of a turn.
-    pub(crate) fn observe(&mut self, wall: WallTime) {
+    /// Shows it the machine's time at the beginning of a turn; returns the cluster's, which does not jump.
+    pub(crate) fn observe(&mut self, now: Timestamp, machine: WallTime) -> WallTime {
+        let wall = self.clock.show(now, machine);
         self.coordinator.observe(wall);
         self.outbox.wall_ms = wall.0;
+        wall
     }
 
     /// Remembers what an event says.
