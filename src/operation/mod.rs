@@ -6,6 +6,7 @@
 
 pub mod bits;
 mod float;
+pub mod glob;
 
 pub use float::{FloatRejection, increment_float};
 

@@ -1,9 +1,10 @@
 //! COMMAND: what the table of commands says, for clients.
 
+use crate::operation::glob;
 use crate::protocol::resp::request::Arguments;
 use crate::protocol::resp::{RespVersion, reply};
 use crate::server::commands::objects::help;
-use crate::server::commands::{Access, COMMANDS, Command, CommandError, Context, entry, find, glob};
+use crate::server::commands::{Access, COMMANDS, Command, CommandError, Context, entry, find};
 
 const HELP: &[&str] = &[
     "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use crate::operation;
+use crate::operation::glob;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::objects::help;
-use crate::server::commands::{CommandError, Context, glob};
+use crate::server::commands::{CommandError, Context};
 use crate::server::engine::Engine;
 use crate::server::worker::Forget;
 

@@ -2,10 +2,11 @@
 
 use crate::config::turn;
 use crate::operation::Effect;
+use crate::operation::glob;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::numbers::integer;
-use crate::server::commands::{CommandError, Context, glob};
+use crate::server::commands::{CommandError, Context};
 
 /// Cells that are freed in the event loop: some 100 microseconds' worth.
 const FREED_AT_ONCE_MAX: usize = 4096;

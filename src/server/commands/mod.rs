@@ -11,7 +11,6 @@ mod client_filter;
 mod clients;
 mod config;
 mod expiry;
-mod glob;
 mod info;
 mod keys;
 mod node;

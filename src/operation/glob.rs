@@ -4,7 +4,8 @@
 //! last `*` is tried again.
 
 /// Whether the whole of `text` matches `pattern`.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     // Where to go on after the last star, and how much of the text it has taken.
     let mut star: Option<(usize, usize)> = None;

@@ -1,0 +1,8 @@
+//! Fuzzes the property `numbers`.
+#![no_main]
+
+#[path = "../../tests/corpus/properties.rs"]
+#[allow(dead_code)]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::numbers(bytes));

@@ -1,0 +1,191 @@
+//! What fuzzing begins with, for each decoder.
+
+use annulus::message::peer::{Answer, Cell, Content, Inquiry, Obstacle, OperationId, Task, Verdict};
+use annulus::message::{Condition, Envelope, ExpiryChange, Outcome, Refusal, Reply, Request, RequestId};
+use annulus::protocol::client::{RequestBatchWriter, encode_request, encode_response};
+use annulus::protocol::handshake::{Handshake, LinkRefusal, Purpose, encode_handshake};
+use annulus::protocol::peer::{encode_answer, encode_inquiry};
+use annulus::protocol::preamble::{Greeting, Preamble, encode_greeting, encode_preamble};
+use annulus::types::{ClusterId, Epoch, Level, NodeNumber, RunId, Version, WallTime};
+
+pub(crate) fn inputs() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    vec![
+        ("resp_request", resp()),
+        ("native_request", requests()),
+        ("native_response", responses()),
+        ("peer_message", messages()),
+        ("openings", openings()),
+        ("glob_pattern", patterns()),
+        ("numbers", numbers()),
+    ]
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn resp() -> Vec<Vec<u8>> {
+    texts(&[
+        "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n",
+        "*0\r\n",
+        "*-1\r\n",
+        "*1\r\n$0\r\n\r\n",
+        "*2\r\n$3\r\nGET\r\n$9999999999\r\n",
+        "*1000000\r\n$1\r\na\r\n",
+        "PING\r\n",
+        "set \"a\\x00\\n\" 'b\\'c' plain\n",
+        "set \"open\r\n",
+        "\r\n",
+        "*1\r\n:5\r\n",
+        "*01\r\n$4\r\nPING\r\n",
+    ])
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let id = RequestId(7);
+    let (key, value) = (&b"key"[..], &b"value"[..]);
+    let put = |condition, expiry| Request::Put { key, value, condition, expiry };
+    let list = [
+        Request::Ping,
+        Request::Authenticate { password: b"secret" },
+        Request::Stats,
+        Request::Scan { cursor: 1 << 40, count: 10 },
+        Request::Get { key },
+        Request::GetRange { key, start: -3, end: 2 },
+        put(Condition::Always, ExpiryChange::Clear),
+        put(Condition::Absent, ExpiryChange::AfterMs(5)),
+        put(Condition::VersionIs(Version::default()), ExpiryChange::At(WallTime(9))),
+        Request::Remove { key, condition: Condition::Present },
+        Request::Increment { key, delta: -1 },
+        Request::Append { key, value },
+        Request::Expire { key, expiry: ExpiryChange::Keep },
+    ];
+    let mut inputs: Vec<Vec<u8>> = Vec::new();
+    let mut batch = Vec::new();
+    let mut writer = RequestBatchWriter::begin(id, Some(Level::All), &mut batch);
+    for request in list {
+        let envelope = Envelope { id, level: Some(Level::Quorum), request };
+        let mut input = Vec::new();
+        encode_request(&envelope, &mut input);
+        inputs.push(input);
+        if matches!(request, Request::Get { .. } | Request::Put { .. }) {
+            writer.push(&Envelope { id, level: None, request }, &mut batch);
+        }
+    }
+    writer.finish(&mut batch);
+    inputs.push(batch);
+    inputs
+}
+
+fn responses() -> Vec<Vec<u8>> {
+    let version = Version::default();
+    let outcomes = [
+        Outcome::Done(Reply::Pong),
+        Outcome::Done(Reply::Absent),
+        Outcome::Done(Reply::Value { version, expires_at: Some(WallTime(5)), value: b"value" }),
+        Outcome::Done(Reply::Value { version, expires_at: None, value: b"" }),
+        Outcome::Done(Reply::Written { version }),
+        Outcome::Done(Reply::Removed { existed: true }),
+        Outcome::Refused { reason: Refusal::OutOfMemory, message: "full" },
+        Outcome::Refused { reason: Refusal::ConditionFailed { current: Some(version) }, message: "" },
+        Outcome::Unknown { message: "late" },
+    ];
+    let encode = |outcome: &Outcome<'_>| {
+        let mut input = Vec::new();
+        encode_response(RequestId(3), outcome, &mut input);
+        input
+    };
+    outcomes.iter().map(encode).collect()
+}
+
+fn messages() -> Vec<Vec<u8>> {
+    let operation = OperationId { slot: 3, round: 9 };
+    let version = Version::default();
+    let contents = [
+        Content::Value { value: b"value", expires_at: None },
+        Content::Value { value: b"v", expires_at: Some(WallTime(77)) },
+        Content::Expired,
+        Content::Tombstone,
+    ];
+    let cells = contents.map(|content| Cell { version, content });
+    let mut tasks = vec![Task::Read, Task::ReadVersion];
+    let mut verdicts = vec![
+        Verdict::Cell(None),
+        Verdict::Summary(None),
+        Verdict::Applied { existed: true },
+        Verdict::Superseded { by: version },
+        Verdict::Refused(Obstacle::Epoch(Epoch(4))),
+        Verdict::Refused(Obstacle::Drift),
+    ];
+    for cell in cells {
+        tasks.extend([Task::Write(cell), Task::Repair(cell)]);
+        verdicts.extend([Verdict::Cell(Some(cell)), Verdict::Summary(Some(cell.summary()))]);
+    }
+    let mut inputs = Vec::new();
+    for task in tasks {
+        let mut input = Vec::new();
+        encode_inquiry(&Inquiry { operation, epoch: Epoch(2), key: b"key", task }, &mut input);
+        inputs.push(input);
+    }
+    for verdict in verdicts {
+        let mut input = Vec::new();
+        encode_answer(&Answer { operation, verdict }, &mut input);
+        inputs.push(input);
+    }
+    inputs
+}
+
+fn openings() -> Vec<Vec<u8>> {
+    let handshake = |purpose| {
+        let run = RunId(std::num::NonZeroU64::MAX);
+        encode_handshake(&Handshake { purpose, cluster: ClusterId(1), node: NodeNumber(2), run }).to_vec()
+    };
+    vec![
+        encode_preamble(Preamble { level: None }).to_vec(),
+        encode_preamble(Preamble { level: Some(Level::Linearizable) }).to_vec(),
+        encode_greeting(Greeting::Welcome { authentication_required: true }).to_vec(),
+        encode_greeting(Greeting::VersionUnsupported { spoken: 1 }).to_vec(),
+        handshake(Purpose::Hello),
+        handshake(Purpose::Welcome),
+        handshake(Purpose::Refused(LinkRefusal::Restarted)),
+    ]
+}
+
+fn patterns() -> Vec<Vec<u8>> {
+    let patterns = [
+        ("*", "anything"),
+        ("h?llo", "hello"),
+        ("h[a-e]llo", "hello"),
+        ("h[^e]llo", "hallo"),
+        ("\\*", "*"),
+        ("a*b*c*d", "aXbYcZd"),
+        ("[", "["),
+        ("*****************x", "aaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("[a-", "a"),
+    ];
+    let input = |(pattern, text): &(&str, &str)| {
+        [&[pattern.len() as u8], pattern.as_bytes(), text.as_bytes()].concat()
+    };
+    patterns.iter().map(input).collect()
+}
+
+fn numbers() -> Vec<Vec<u8>> {
+    texts(&[
+        "0",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "+1",
+        "01",
+        "1.5",
+        "-0.1e10",
+        "0x1p3",
+        "1e4932",
+        "nan",
+        "inf",
+        "3.0000000000000000000000001",
+        " 1",
+        "1 ",
+    ])
+}
