@@ -18,6 +18,7 @@ use crate::server::replication::{Acquaintance, Replication};
 use crate::server::settings::Settings;
 use crate::server::slow_log::SlowLog;
 use crate::server::worker::{Forget, Message};
+use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
 use crate::types::Timestamp;
 
@@ -61,6 +62,8 @@ pub(crate) struct Engine {
     pub(crate) ends_turn: bool,
     /// Whose request is being run.
     pub(crate) peer: Option<SocketAddr>,
+    /// The wall time, which does not jump when the machine's does.
+    pub(crate) wall: SlewedClock,
     /// To time single commands by.
     pub(crate) time: Clock,
     /// Whether every command is timed, because even short ones may count as slow.
@@ -78,7 +81,7 @@ impl Engine {
     #[inline]
     pub(crate) fn begin_turn(&mut self) {
         self.now = self.time.now();
-        self.clock.observe(self.time.wall());
+        self.clock.observe(self.wall.show(self.now, self.time.wall()));
         if let Some(replication) = &mut self.replication {
             replication.observe(self.clock.wall());
         }

@@ -44,6 +44,7 @@ use mio::{Poll, Waker};
 use crate::config::{ClusterConfig, Config, Limits, turn};
 use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
+use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
 use crate::types::{Timestamp, WriterId};
 use clock::Clock;
@@ -143,6 +144,7 @@ impl Node {
                 now: Timestamp::default(),
                 ends_turn: false,
                 peer: None,
+                wall: SlewedClock::default(),
                 time,
                 times_all: false,
                 slow_log: SlowLog::default(),

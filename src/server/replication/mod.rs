@@ -217,7 +217,7 @@ impl Replication {
         self.attend_guests(wall, store);
         self.attend_links(now, registry);
         let outbox = &mut self.outbox;
-        self.coordinator.handle_timeout(now, &mut |order| outbox.take(order));
+        self.coordinator.handle_timeout(now, outbox);
         // What is answered here may order more of the own replica.
         while self.serve_own(wall, store) {}
         self.send(now);
@@ -304,7 +304,7 @@ impl Replication {
                     let (coordinator, outbox) = (&mut self.coordinator, &mut self.outbox);
                     wire.frames(&self.limits, |frame, _| match decode_peer(frame, &self.limits)? {
                         PeerMessage::Answer(answer) => {
-                            coordinator.answer(node, &answer, &mut |order| outbox.take(order));
+                            coordinator.answer(node, &answer, outbox);
                             Ok(())
                         }
                         PeerMessage::Inquiry(_) => Err(LinkError::Misplaced),
@@ -337,7 +337,7 @@ impl Replication {
             self.replica.serve(&inquiry, store, wall, |verdict| encode_answer(&verdict, answer));
             if let Some((PeerMessage::Answer(answer), _)) = next_message(&self.answer, &self.limits) {
                 let outbox = &mut self.outbox;
-                self.coordinator.answer(own, &answer, &mut |order| outbox.take(order));
+                self.coordinator.answer(own, &answer, outbox);
             }
         }
         // What was ordered meanwhile stands in a new buffer; the old one is kept for the time after.
@@ -374,11 +374,11 @@ impl Replication {
             links.fetch_sub(1, Ordering::Relaxed)
         };
         let outbox = &mut self.outbox;
-        self.coordinator.adopt(Arc::new(self.view.clone()), &mut |order| outbox.take(order));
+        self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
         if !up {
             self.outbox.staged[usize::from(node.0)].clear();
             let outbox = &mut self.outbox;
-            self.coordinator.link_lost(node, &mut |order| outbox.take(order));
+            self.coordinator.link_lost(node, outbox);
         }
     }
 }

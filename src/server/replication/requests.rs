@@ -90,7 +90,8 @@ pub(crate) fn begin(
             return Begun::Yes;
         }
     };
-    carry_out(engine, client, operation, &plan, hash)
+    let level = client.connection.session.level;
+    carry_out(engine, client, operation, &plan, hash, level)
 }
 
 /// Begins a request of the native protocol.
@@ -124,7 +125,8 @@ pub(crate) fn begin_native(
         (Some(action), Some(key)) => {
             let plan =
                 Plan { combine: Combine::One, shape: Shape::Native(id), parts: vec![Part { key, action }] };
-            carry_out(engine, client, operation, &plan, hash)
+            let level = envelope.level.unwrap_or(client.connection.session.level);
+            carry_out(engine, client, operation, &plan, hash, level)
         }
         _ if client.is_under_way() => Begun::Later,
         _ => {
@@ -153,10 +155,10 @@ fn carry_out(
     operation: u16,
     plan: &Plan<'_>,
     hash: KeyHash,
+    level: Level,
 ) -> Begun {
     let single = plan.combine == Combine::One;
     let connection = &mut *client.connection;
-    let level = connection.session.level;
     let conversation = connection.conversation.get_or_insert_default();
     let waits = if single { conversation.concerns(hash) } else { !conversation.is_empty() };
     if waits || conversation.len() >= UNDER_WAY_MAX {
@@ -252,6 +254,6 @@ impl super::Replication {
         let outbox = &mut self.outbox;
         let client = outbox.expect(waiter);
         let ask = Ask { client, key, hash, level, action };
-        self.coordinator.begin(now, &ask, &mut |order| outbox.take(order));
+        self.coordinator.begin(now, &ask, outbox);
     }
 }
