@@ -4,7 +4,8 @@
 #
 #   redis_cli.sh PORT GUARDED [--reference]
 #
-# GUARDED: the directory of `guarded_node`. --reference: the server is redis-server 7, whose differences are marked below; it proves the expectations right.
+# GUARDED: the directory of `guarded_node`.
+# --reference: the server is redis-server 7, whose differences are marked below; it proves the expectations right.
 # shellcheck disable=SC2016 # dollars are RESP's, not the shell's
 set -euo pipefail
 

@@ -19,6 +19,7 @@ from checks import PORT, REFERENCE, Raw, case, check, check_error, wait_until
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 PIPELINE = 10_000
 INTEGER_MAX = 2**63 - 1
+NEVER = Retry(NoBackoff(), 0)  # by default a password refused is tried again for seconds
 
 
 @case
@@ -29,7 +30,8 @@ def connection(client, protocol):
     check("ECHO", client.echo(b"\xff\r\n"), b"\xff\r\n")
     check("ECHO of nothing", client.echo(""), b"")
     check("SELECT 0", client.select(0), True)
-    check_error("AUTH without a password to match", lambda: client.execute_command("AUTH", "x"), "any password")
+    stranger = redis.Redis(host="127.0.0.1", port=PORT, protocol=protocol, retry=NEVER)
+    check_error("AUTH without a password to match", lambda: stranger.execute_command("AUTH", "x"), "any password")
     first, second = raw("CLIENT", "ID"), raw("CLIENT", "ID")
     check("CLIENT ID stays", first, second)
     other = Raw(protocol)
@@ -437,9 +439,8 @@ def a_password_and_a_restart(client, protocol):
     def guarded(**options):
         return redis.Redis(host="127.0.0.1", port=checks.guarded_port(), protocol=protocol, **options)
 
-    never = Retry(NoBackoff(), 0)  # by default a refusal is tried again for seconds
-    check_error("without the password", lambda: guarded(retry=never).get("a"), "")
-    check_error("a wrong password", lambda: guarded(password="wrong", retry=never).get("a"), "username-password pair")
+    check_error("without the password", lambda: guarded(retry=NEVER).get("a"), "")
+    check_error("a wrong password", lambda: guarded(password="wrong", retry=NEVER).get("a"), "username-password pair")
     let_in = guarded(password=checks.guarded_password())
     check("SET, let in", [let_in.set("a", 1), let_in.auth(checks.guarded_password())], [True, True])
     checks.restart_guarded()
