@@ -2,14 +2,17 @@
 # Drives a server with redis-cli, redis-benchmark and bare bytes: replies, error texts word for word, inline
 # commands, both protocols. Empties the server.
 #
-#   redis_cli.sh PORT [--reference]
+#   redis_cli.sh PORT GUARDED [--reference]
 #
+# GUARDED: the directory of `guarded_node`.
 # --reference: the server is redis-server 7, whose differences are marked below; it proves the expectations right.
 # shellcheck disable=SC2016 # dollars are RESP's, not the shell's
 set -euo pipefail
 
-port=${1:?usage: redis_cli.sh PORT [--reference]}
-reference=${2:-}
+port=${1:?usage: redis_cli.sh PORT GUARDED [--reference]}
+guarded=${2:?usage: redis_cli.sh PORT GUARDED [--reference]}
+reference=${3:-}
+clients=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 passed=0
 failed=0
 
@@ -27,6 +30,13 @@ cli() { redis-cli -h 127.0.0.1 -p "$port" "$@" 2>&1; }
 
 # check 'COMMAND' 'EXPECTED': a command as typed at redis-cli's prompt; lists come one element a line.
 check() { compare "$1" "$2" "$(printf '%s\n' "$1" | cli)"; }
+
+# begins 'COMMAND' 'BEGINNING': as check, of a reply of which only the beginning matters.
+begins() {
+    local reply
+    reply=$(printf '%s\n' "$1" | cli)
+    compare "$1" "$2" "${reply:0:${#2}}"
+}
 
 # arity COMMAND...: each is short of arguments, or has too many.
 arity() {
@@ -273,6 +283,8 @@ inline_and_bytes() {
     bytes 'HELLO with a wrong user changes nothing' \
         'HELLO 3 AUTH nobody x\r\nGET none\r\nCLIENT GETNAME\r\nQUIT\r\n' \
         '-WRONGPASS invalid username-password pair or user is disabled.|$-1|$-1|+OK|'
+    bytes 'CLIENT REPLY' 'CLIENT REPLY OFF\r\nPING\r\nCLIENT REPLY ON\r\nCLIENT REPLY SKIP\r\nPING\r\nQUIT\r\n' \
+        '+OK|+OK|'
     bytes 'RESET unsets the name' \
         'CLIENT SETNAME me\r\nCLIENT GETNAME\r\nRESET\r\nCLIENT GETNAME\r\nQUIT\r\n' \
         '+OK|$2|me|+RESET|$-1|+OK|'
@@ -305,6 +317,36 @@ benchmark() {
     compare 'redis-benchmark -3 does not complain' '' "$(grep -iE 'warning|error' <<<"$report" || true)"
 }
 
+# The lines of the table of commands whose reply is a text, a number, null or an error, which is what bash can read;
+# but those about the connection, because each command here has its own.
+every_family() {
+    local line command reply family=
+    while IFS= read -r line; do
+        [[ -z $reference || $line != '! '* ]] || continue
+        line=${line#! }
+        command=${line% => *} reply=${line##* => }
+        [[ $line != '== '* ]] || { family=${line#== } && cli flushall >/dev/null; }
+        [[ $family != 'the connection' ]] || continue
+        case $reply in
+        null) check "$command" '' ;;
+        '"'*) reply=${reply#\"} && check "$command" "${reply%\"}" ;;
+        '{"error": "'*) reply=${reply#*: \"} && begins "$command" "${reply%\"\}}" ;;
+        [0-9-]*) check "$command" "$reply" ;;
+        esac
+    done <<<"$(sed '/^#/d; s/  / "" /' "$clients/commands.txt")"
+}
+
+a_password_and_a_restart() {
+    local port password
+    read -r port <"$guarded/port"
+    read -r password <"$guarded/password"
+    check 'get a' 'NOAUTH Authentication required.'
+    check 'auth wrong' 'WRONGPASS invalid username-password pair or user is disabled.'
+    compare '-a' OK "$(cli --no-auth-warning -a "$password" set a 1)"
+    "$clients/guarded_node" "$guarded"
+    compare '-a and -3 after a restart' '' "$(cli -3 --no-auth-warning --user default -a "$password" get a)"
+}
+
 strings
 set_options
 counters
@@ -313,6 +355,8 @@ connection
 server
 resp3
 inline_and_bytes
+every_family
+a_password_and_a_restart
 benchmark
 check 'flushall' OK
 printf 'redis_cli.sh: %d passed, %d failed\n' "$passed" "$failed"

@@ -1,50 +1,10 @@
-// Drives a server with ioredis and its default settings. Empties the server.
-//
-//     node check.mjs PORT [--reference]
-//
-// --reference: the server is redis-server 7, whose differences are marked below; it proves the expectations right.
-// Run from anywhere; ioredis is looked for beside this file, or in the folder that ANNULUS_NODE_MODULES names.
-import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import path from "node:path";
+// Drives a server with ioredis and its default settings; checks.mjs says how it is called.
+import {
+  PIPELINE, VALUE_BYTES_MAX, bytes, check, checkError, checkTable, guarded, port, reference, require, runCases,
+  waitUntil,
+} from "./checks.mjs";
 
-const modules = process.env.ANNULUS_NODE_MODULES;
-const require = createRequire(modules ? path.join(modules, "anchor.js") : import.meta.url);
 const { Redis } = require("ioredis");
-
-const port = Number(process.argv[2]);
-const reference = process.argv.includes("--reference");
-const PIPELINE = 10_000;
-const VALUE_BYTES_MAX = 16 * 1024 * 1024;
-let passed = 0;
-let failed = 0;
-
-function check(what, actual, expected) {
-  try {
-    assert.deepStrictEqual(actual, expected);
-    passed += 1;
-  } catch {
-    failed += 1;
-    console.error(`FAILED ${what}\n  expected: ${show(expected)}\n  actual:   ${show(actual)}`);
-  }
-}
-
-const show = (value) => (JSON.stringify(value) ?? String(value)).slice(0, 300);
-const bytes = (...values) => Buffer.from(values);
-
-async function checkError(what, promise, message) {
-  const outcome = await promise.then((value) => `no error but ${show(value)}`, (error) => error.message);
-  check(what, outcome, message);
-}
-
-async function waitUntil(what, condition) {
-  const end = Date.now() + 10_000;
-  while (!(await condition())) {
-    if (Date.now() > end) return check(what, "not within the deadline", "in time");
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  return check(what, "in time", "in time");
-}
 
 const cases = {
   async connecting(redis) {
@@ -177,24 +137,45 @@ const cases = {
     check("and sum up", await clients[0].get("m"), "5000");
     await Promise.all(clients.map((client) => client.quit()));
   },
+
+  async aConnectionKilled(redis) {
+    const other = new Redis({ port, host: "127.0.0.1" });
+    const id = await other.client("ID");
+    check("CLIENT KILL", await redis.client("KILL", "ID", id), 1);
+    check("who was killed connects again", (await other.client("ID")) > id, true);
+    await other.quit();
+  },
+
+  async aPasswordAndARestart() {
+    for (const [password, refusal] of [[undefined, "NOAUTH "], ["wrong", "WRONGPASS "]]) {
+      const stranger = new Redis({ port: guarded.port, host: "127.0.0.1", password });
+      const outcome = await new Promise((resolve) => stranger.once("error", resolve));
+      check(`the password ${password}`, outcome.message.slice(0, refusal.length), refusal);
+      stranger.disconnect();
+    }
+    const redis = new Redis({ port: guarded.port, host: "127.0.0.1", password: guarded.password });
+    redis.on("error", () => {}); // of connecting while the server is gone: it tries again
+    check("SET, let in", await redis.set("a", "1"), "OK");
+    await guarded.stop();
+    const waiting = redis.get("a");
+    await guarded.start();
+    check("asked while the server is gone, answered when it is back", await waiting, null);
+    check("let in again", await redis.set("a", "2"), "OK");
+    await redis.quit();
+  },
+
+  everyFamily: (redis) => checkTable((words) => redis.call(...words)),
 };
 
-for (const [name, run] of Object.entries(cases)) {
-  const redis = new Redis({ port, host: "127.0.0.1", retryStrategy: () => null });
-  redis.on("error", (error) => console.error(`${name}: ${error.message}`));
-  try {
+await runCases("ioredis.mjs", cases, {
+  async connect() {
+    const redis = new Redis({ port, host: "127.0.0.1", retryStrategy: () => null });
+    redis.on("error", (error) => console.error(`ioredis.mjs: ${error.message}`));
     await new Promise((resolve, reject) => {
       redis.once("ready", resolve).once("end", () => reject(new Error("no connection")));
     });
-    await redis.flushall();
-    await run(redis);
-    await redis.flushall();
-    check("QUIT", await redis.quit(), "OK");
-  } catch (error) {
-    failed += 1;
-    console.error(`FAILED ${name}: ${error.stack}`);
-    redis.disconnect();
-  }
-}
-console.log(`ioredis/check.mjs: ${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+    return redis;
+  },
+  flush: (redis) => redis.flushall(),
+  quit: async (redis) => check("QUIT", await redis.quit(), "OK"),
+});

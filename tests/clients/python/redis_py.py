@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Drives a server with redis-py: once with its defaults (RESP3), once with RESP2. Empties the server.
 
-    redis_py.py PORT [--reference]
-
---reference: the server is redis-server 7, whose differences are marked below; it proves the expectations right.
-Error texts are checked word for word by redis_cli.sh; here it is what a program sees.
+checks.py says how it is called. Error texts are checked word for word by redis_cli.sh; here it is what a program sees.
 """
 
 import socket
@@ -13,72 +10,16 @@ import time
 import traceback
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-PORT = int(sys.argv[1])
-REFERENCE = "--reference" in sys.argv[2:]
+import checks
+from checks import PORT, REFERENCE, Raw, case, check, check_error, wait_until
+
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 PIPELINE = 10_000
 INTEGER_MAX = 2**63 - 1
-REFUSALS = (redis.ResponseError, redis.AuthenticationError)
-
-CASES = []
-passed = 0
-failed = 0
-
-
-def case(function):
-    """Registers a function that takes a fresh client and its protocol, on an empty server."""
-    CASES.append(function)
-    return function
-
-
-def check(what, actual, expected):
-    """Counts one expectation; a value is equal only if its type is too (1 is not True)."""
-    global passed, failed
-    if actual == expected and type(actual) is type(expected):
-        passed += 1
-        return
-    failed += 1
-    print(f"FAILED {what}\n  expected: {expected!r:.300}\n  actual:   {actual!r:.300}", file=sys.stderr)
-
-
-def check_error(what, call, *parts):
-    """Expects the server to refuse, with all the parts in its message."""
-    try:
-        reply = call()
-    except REFUSALS as error:
-        check(what, [part for part in parts if part not in str(error)], [])
-    else:
-        check(what, f"no error but {reply!r:.100}", "an error")
-
-
-def wait_until(what, condition, deadline_s=10.0):
-    """Waits for the server's clock, the only thing that cannot be told to hurry."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end:
-            check(what, "not within the deadline", "in time")
-            return
-        time.sleep(0.002)
-    check(what, "in time", "in time")
-
-
-class Raw:
-    """A connection without redis-py's conversions of replies: what the server said, errors as values."""
-
-    def __init__(self, protocol):
-        self.connection = redis.Connection(host="127.0.0.1", port=PORT, protocol=protocol)
-        self.connection.connect()
-
-    def __call__(self, *arguments):
-        self.connection.send_command(*arguments)
-        try:
-            return self.connection.read_response()
-        except REFUSALS as error:
-            return error
-
-    def close(self):
-        self.connection.disconnect()
+NEVER = Retry(NoBackoff(), 0)  # by default a password refused is tried again for seconds
 
 
 @case
@@ -89,7 +30,8 @@ def connection(client, protocol):
     check("ECHO", client.echo(b"\xff\r\n"), b"\xff\r\n")
     check("ECHO of nothing", client.echo(""), b"")
     check("SELECT 0", client.select(0), True)
-    check_error("AUTH without a password to match", lambda: client.execute_command("AUTH", "x"), "any password")
+    stranger = redis.Redis(host="127.0.0.1", port=PORT, protocol=protocol, retry=NEVER)
+    check_error("AUTH without a password to match", lambda: stranger.execute_command("AUTH", "x"), "any password")
     first, second = raw("CLIENT", "ID"), raw("CLIENT", "ID")
     check("CLIENT ID stays", first, second)
     other = Raw(protocol)
@@ -471,23 +413,64 @@ def errors_leave_the_connection_usable(client, protocol):
     raw.close()
 
 
+@case
+def a_connection_killed(client, protocol):
+    other = redis.Redis(host="127.0.0.1", port=PORT, protocol=protocol, single_connection_client=True)
+    number = other.client_id()
+    check("CLIENT KILL", client.client_kill_filter(_id=number), 1)
+    check("who was killed connects again", other.client_id() > number, True)
+    other.close()
+
+
+@case
+def silence(client, protocol):
+    raw = Raw(protocol)
+    raw.connection.send_command("CLIENT", "REPLY", "OFF")
+    raw.connection.send_command("SET", "a", 1)
+    check("CLIENT REPLY ON is the first reply", raw("CLIENT", "REPLY", "ON"), b"OK")
+    raw.connection.send_command("CLIENT", "REPLY", "SKIP")
+    raw.connection.send_command("INCR", "a")
+    check("what was not answered was done", raw("GET", "a"), b"2")
+    raw.close()
+
+
+@case
+def a_password_and_a_restart(client, protocol):
+    def guarded(**options):
+        return redis.Redis(host="127.0.0.1", port=checks.guarded_port(), protocol=protocol, **options)
+
+    check_error("without the password", lambda: guarded(retry=NEVER).get("a"), "")
+    check_error("a wrong password", lambda: guarded(password="wrong", retry=NEVER).get("a"), "username-password pair")
+    let_in = guarded(password=checks.guarded_password())
+    check("SET, let in", [let_in.set("a", 1), let_in.auth(checks.guarded_password())], [True, True])
+    checks.restart_guarded()
+    check("let in again after a restart", [let_in.get("a"), let_in.set("a", 2)], [None, True])
+    let_in.close()
+
+
+@case
+def every_family(client, protocol):
+    raw = Raw(protocol)
+    checks.check_table(raw)
+    raw.close()
+
+
 def main():
-    global failed
     for name, options in (("RESP3, the defaults", {}), ("RESP2", {"protocol": 2})):
-        for function in CASES:
+        for function in checks.CASES:
             client = redis.Redis(host="127.0.0.1", port=PORT, **options)
             try:
                 client.flushall()
                 function(client, options.get("protocol", 3))
             except Exception:
-                failed += 1
+                checks.failed += 1
                 print(f"FAILED {function.__name__} ({name})", file=sys.stderr)
                 traceback.print_exc()
             finally:
                 client.close()
     redis.Redis(host="127.0.0.1", port=PORT).flushall()
-    print(f"redis_py.py: {passed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    print(f"redis_py.py: {checks.passed} passed, {checks.failed} failed")
+    sys.exit(1 if checks.failed else 0)
 
 
 if __name__ == "__main__":
