@@ -40,6 +40,12 @@ th,td{text-align:right;padding:.3rem .7rem;border-bottom:1px solid var(--line)}t
 /// What makes a result not to be taken at its word.
 pub(crate) fn marks(result: &Report) -> Vec<String> {
     let mut marks: Vec<String> = result.failure.iter().cloned().collect();
+    for loss in &result.losses {
+        marks.push(format!(
+            "went on without {} connections to {}: {}",
+            loss.connections, loss.target, loss.reason
+        ));
+    }
     let Some(phase) = &result.measured else { return marks };
     if let Some(open) = phase.open_loop {
         if open.short_of_rate {

@@ -1,0 +1,465 @@
+//! The lanes of a run together, and the probe beside them: a stage is run on all of them at once, and gathered.
+//!
+//! Invariant: a stage's figures are there whether it failed or not, and processor times are read at its two ends. The
+//! first connection that breaks ends the run for all lanes, unless the run goes on without it. Which stages there are,
+//! and in what order, is not decided here.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+use thiserror::Error;
+
+use crate::connection::{Broken, Connection, ReadBuffer};
+use crate::dialect::{Dialect, Outcome};
+use crate::greeting::{Unwelcome, connect};
+use crate::lane::{Failed, Lane, Loss, Manners, Stage, Told};
+use crate::mix::Mix;
+use crate::plan::{Plan, Requests, Shared, replies_per_read};
+use crate::process::{Moment, Unreadable};
+use crate::report::{Phase, TargetLoss};
+use crate::schedule::{Arrivals, Schedule};
+use crate::search::Objective;
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::summary::{self, Ends};
+use crate::tally::{Shape, Tally};
+use crate::timeline::Timeline;
+use crate::watch::Watch;
+
+/// Requests under way on one connection of an open loop.
+const OUTSTANDING_MAX: usize = 65_536;
+/// Time for the lanes to be ready before the first request of an open loop is due.
+const LEAD: Duration = Duration::from_millis(5);
+/// How soon it is noticed that a stage has begun to count, or that a lane has ended.
+const LOOK: Duration = Duration::from_millis(50);
+/// An interval is no shorter than this unless that is asked for.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Intervals that a stage is divided into, about.
+const INTERVALS: u32 = 120;
+
+/// Why a run ended early, or why its figures cannot be trusted.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Unwelcome(#[from] Unwelcome),
+    #[error("{target}: {source}, {answered} operations into the phase")]
+    Broken { target: String, source: Broken, answered: u64 },
+    #[error("{target}: {errors} error replies, the first: {first}")]
+    Refused { target: String, errors: u64, first: String },
+    #[error("interrupted; what was measured until then is reported")]
+    Interrupted,
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    #[error("cannot bind a thread to core {core}: {source}")]
+    Pin { core: usize, source: io::Error },
+    #[error("the event loop failed: {0}")]
+    Loop(#[from] io::Error),
+}
+
+/// What is to be run.
+pub(crate) struct Order {
+    pub(crate) plan: Plan,
+    /// Requests a second of an open loop.
+    pub(crate) rate: Option<f64>,
+    pub(crate) warm_up: Duration,
+    /// How long it is to be counted; `None` until the plan is done.
+    pub(crate) length: Option<Duration>,
+    /// What ends it early, once it is lost.
+    pub(crate) objective: Option<Objective>,
+}
+
+/// What came of it.
+pub(crate) struct Staged {
+    /// `None` if it failed before anything was counted.
+    pub(crate) phase: Option<Phase>,
+    pub(crate) sum: Tally,
+    /// Whether it was ended early because its objective was lost.
+    pub(crate) cut_short: bool,
+    pub(crate) failure: Option<Failure>,
+}
+
+pub(crate) struct Crew<'a, D> {
+    settings: &'a Settings,
+    stop: &'a Stop,
+    lanes: Vec<Lane<'a, D>>,
+    probe: Option<Lane<'a, D>>,
+    /// Connections that broke while the run went on.
+    losses: Vec<Loss>,
+}
+
+/// What lanes have told of a stage, and what was read beside them.
+struct Gathered {
+    timeline: Timeline,
+    /// How many lanes have not ended.
+    running: usize,
+    /// When the last of the others did.
+    ended_at: Instant,
+    /// Read when counting began, and when the last lane had ended.
+    start: Option<Moment>,
+    end: Result<Moment, Unreadable>,
+    failed: Option<Failed>,
+    cut_short: bool,
+}
+
+impl<'a, D: Dialect> Crew<'a, D> {
+    /// Connects all lanes, and the probe, which asks for `gets`.
+    pub(crate) fn connect(
+        settings: &'a Settings,
+        dialect: &D,
+        shared: &'a Shared,
+        gets: &'a Mix,
+        stop: &'a Stop,
+    ) -> Result<Self, Failure> {
+        let load = &settings.load;
+        let targets = settings.targets.len();
+        let buffer = || {
+            let lengths = &settings.values.lengths;
+            let replies = replies_per_read(settings.sending, load.pipeline);
+            ReadBuffer::new::<D>(lengths.most(), lengths.mean(), replies)
+        };
+        let lane = |number, mix, outstanding_max| {
+            let manners = Manners {
+                outstanding_max,
+                reply_timeout: settings.reply_timeout,
+                keep_going: settings.keep_going,
+            };
+            Lane::new(number, manners, Requests::new(settings, mix, shared), buffer(), stop.flag())
+        };
+        let mut lanes = Vec::new();
+        for number in 0..load.threads {
+            lanes.push(lane(number, &settings.mix, OUTSTANDING_MAX)?);
+        }
+        let connection = |number: usize, target: usize| {
+            if stop.is_interrupted() {
+                return Err(Failure::Interrupted);
+            }
+            let mut dialect = dialect.clone();
+            let server = &settings.targets[target];
+            let socket = connect(&server.name, server.address, &mut dialect, settings.password.as_deref())?;
+            let stream = settings.distribution.stream(load.seed, number as u64, load.connections as u64);
+            Ok(Connection::new(socket, dialect, stream, target, Instant::now()))
+        };
+        for number in 0..load.connections {
+            let target = number % targets;
+            let mut made = connection(number, target)?;
+            // Its part of the key space among the connections to the same target.
+            let (place, places) = (number / targets, (load.connections - target).div_ceil(targets));
+            let part = |place: usize| (u128::from(load.keys) * place as u128 / places as u128) as u64;
+            made.to_preload = part(place)..part(place + 1);
+            lanes[number / targets % load.threads].add(made)?;
+        }
+        let mut probe = None;
+        if load.probes_per_second.is_some() {
+            let mut lane = lane(0, gets, 1)?;
+            lane.add(connection(load.connections, 0)?)?;
+            probe = Some(lane);
+        }
+        Ok(Self { settings, stop, lanes, probe, losses: Vec::new() })
+    }
+
+    /// Runs a stage on all lanes. What is under way at its end is waited for, unless the run is over.
+    pub(crate) fn run(&mut self, order: &Order, watch: &mut Watch<'_>) -> Staged {
+        let shape = Shape {
+            targets: self.settings.targets.len(),
+            operations: if order.plan == Plan::Preload { 1 } else { self.settings.mix.operations().len() },
+            open: order.rate.is_some(),
+        };
+        let mut staged = Staged { phase: None, sum: Tally::new(shape), cut_short: false, failure: None };
+        match self.staged(order, shape, watch, &mut staged) {
+            Err(failure) if staged.failure.is_none() => staged.failure = Some(failure),
+            _ => {}
+        }
+        if staged.failure.is_some() {
+            self.stop.abort();
+        }
+        staged
+    }
+
+    fn staged(
+        &mut self,
+        order: &Order,
+        shape: Shape,
+        watch: &mut Watch<'_>,
+        staged: &mut Staged,
+    ) -> Result<(), Failure> {
+        let settings = self.settings;
+        // Read before anything is sent; again when a warm-up is over.
+        let start = Moment::now(&settings.server_pids)?;
+        let begin = Instant::now() + if shape.open { LEAD } else { Duration::ZERO };
+        let (enough, spares) = (AtomicBool::new(false), Mutex::default());
+        let interval = order.length.map_or(INTERVAL_MIN, |length| INTERVAL_MIN.max(length / INTERVALS));
+        let count_from = begin + order.warm_up;
+        let stage = Stage {
+            plan: order.plan,
+            shape,
+            count_from,
+            until: order.length.map(|length| count_from + length),
+            interval: settings.interval.unwrap_or(interval),
+            enough: &enough,
+            spares: &spares,
+        };
+        let gathered = Gathered {
+            timeline: Timeline::new(self.lanes.len(), shape),
+            running: self.lanes.len(),
+            ended_at: count_from,
+            end: Moment::now(&[]),
+            start: order.warm_up.is_zero().then_some(start),
+            failed: None,
+            cut_short: false,
+        };
+        watch.begin(order, count_from);
+        let (gathered, probed, drained) = self.scope(order, &stage, begin, gathered, watch);
+        self.losses
+            .extend(self.lanes.iter_mut().chain(&mut self.probe).flat_map(|lane| lane.losses.drain(..)));
+        let Gathered { timeline, start, end, ended_at, failed, cut_short, .. } = gathered;
+        let failed = failed.or(drained);
+        let end = match end {
+            // The server may be what failed: its time is lost, the counts are not.
+            Err(_) if failed.is_some() || settings.keep_going => Moment::now(&[])?,
+            end => end?,
+        };
+        staged.cut_short = cut_short;
+        staged.sum = timeline.sum;
+        if let Some(start) = &start
+            && ended_at > count_from
+        {
+            let ends = Ends { start, end: &end, count_from, duration: ended_at - count_from };
+            let names: Vec<&str> = settings.targets.iter().map(|target| &*target.name).collect();
+            let phase = summary::phase(&staged.sum, &ends, &self.operations(order.plan), &names);
+            let probe = probed.map(|tally| summary::probe(&tally));
+            staged.phase = Some(Phase { probe, series: watch.take_series(), ..phase });
+        }
+        self.judged(&staged.sum, failed)
+    }
+
+    /// The names of a plan's operations, by place.
+    fn operations(&self, plan: Plan) -> Vec<&'static str> {
+        if plan == Plan::Preload {
+            return vec!["set"];
+        }
+        self.settings.mix.operations().iter().map(|operation| operation.name()).collect()
+    }
+
+    /// Runs the lanes, each on a thread, and gathers what they tell; with it what the probe counted, and what failed
+    /// while replies were waited for.
+    fn scope(
+        &mut self,
+        order: &Order,
+        stage: &Stage<'_>,
+        begin: Instant,
+        mut gathered: Gathered,
+        watch: &mut Watch<'_>,
+    ) -> (Gathered, Option<Tally>, Option<Failed>) {
+        let settings = self.settings;
+        let seed = settings.load.seed;
+        let live: usize = self.lanes.iter().map(|lane| lane.live).sum();
+        let stop = self.stop;
+        let probed_stage = Stage {
+            plan: Plan::Mix,
+            shape: Shape { targets: 1, operations: 1, open: true },
+            until: None,
+            // All that it counts is told at its end.
+            interval: Duration::from_hours(1000),
+            ..*stage
+        };
+        let probe_rate = settings.load.probes_per_second.filter(|_| order.plan != Plan::Preload);
+        thread::scope(|scope| {
+            let (tell, heard) = mpsc::channel();
+            let mut handles = Vec::new();
+            for (number, lane) in self.lanes.iter_mut().enumerate() {
+                let schedule = order.rate.map(|rate| {
+                    // Schedules at equal intervals take turns.
+                    let turn = Duration::from_secs_f64(number as f64 / rate);
+                    let share = lane.live.max(1) as f64 / live.max(1) as f64;
+                    Schedule::new(
+                        rate * share,
+                        settings.arrivals,
+                        seed.wrapping_add(number as u64),
+                        begin + turn,
+                    )
+                });
+                let (tell, core) = (tell.clone(), core(&settings.pins, number));
+                handles.push(scope.spawn(move || {
+                    pin(core);
+                    if lane.run(stage, schedule, &tell) { lane.drain(stage, &tell) } else { Ok(()) }
+                }));
+            }
+            drop(tell);
+            let (tell_probe, heard_probe) = mpsc::channel();
+            if let Some((probe, rate)) = self.probe.as_mut().zip(probe_rate) {
+                let schedule = Schedule::new(rate, Arrivals::Fixed, seed, begin.max(Instant::now()));
+                let (stage, tell) = (&probed_stage, tell_probe.clone());
+                handles.push(scope.spawn(move || {
+                    if probe.run(stage, Some(schedule), &tell) { probe.drain(stage, &tell) } else { Ok(()) }
+                }));
+            }
+            drop(tell_probe);
+            gather(settings, stop, order, stage, &heard, &mut gathered, watch);
+            // The probe has no end of its own.
+            stage.enough.store(true, Ordering::Relaxed);
+            let mut probed = None;
+            for told in heard_probe {
+                match told {
+                    Told::Interval { tally, .. } => probed = Some(tally),
+                    Told::Ended { failed, .. } => gathered.failed = gathered.failed.take().or(failed),
+                }
+            }
+            let drained =
+                handles.into_iter().filter_map(|handle| handle.join().expect("a lane does not panic").err());
+            let drained = drained.collect::<Vec<_>>().into_iter().next();
+            (gathered, probed, drained)
+        })
+    }
+
+    /// What a stage that ended like this is: a failure, or none.
+    fn judged(&self, sum: &Tally, failed: Option<Failed>) -> Result<(), Failure> {
+        if self.stop.is_interrupted() {
+            return Err(Failure::Interrupted);
+        }
+        let name = |target: usize| self.settings.targets[target].name.clone();
+        let answered = sum.answered();
+        match failed {
+            Some(Failed::Target(target, source)) => {
+                return Err(Failure::Broken { target: name(target), source, answered });
+            }
+            Some(Failed::Loop(error)) => return Err(error.into()),
+            None => {}
+        }
+        match &sum.first_error {
+            Some((target, first)) => Err(Failure::Refused {
+                target: name(*target),
+                errors: sum.all().of(Outcome::Error),
+                first: first.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// What was lost while the run went on, by target.
+    pub(crate) fn losses(&self) -> Vec<TargetLoss> {
+        let mut losses: Vec<TargetLoss> = Vec::new();
+        for loss in &self.losses {
+            let target = &self.settings.targets[loss.target].name;
+            match losses.iter_mut().find(|before| before.target == *target) {
+                Some(before) => {
+                    before.connections += 1;
+                    before.requests += loss.requests;
+                }
+                None => losses.push(TargetLoss {
+                    target: target.clone(),
+                    connections: 1,
+                    requests: loss.requests,
+                    reason: loss.reason.to_string(),
+                }),
+            }
+        }
+        losses
+    }
+}
+
+/// The core of the thread `number`, if threads are bound to any.
+fn core(pins: &[usize], number: usize) -> Option<usize> {
+    (!pins.is_empty()).then(|| pins[number % pins.len()])
+}
+
+/// Binds this thread to `core`; that it can be was found out before.
+fn pin(core: Option<usize>) {
+    if let Some(core) = core {
+        let _ = bind(core);
+    }
+}
+
+fn bind(core: usize) -> io::Result<()> {
+    if core >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    Ok(sched_setaffinity(None, &cores)?)
+}
+
+/// Whether threads can be bound to all of `pins`: tried on a thread that ends with it.
+pub(crate) fn can_pin(pins: &[usize]) -> Result<(), Failure> {
+    for &core in pins {
+        thread::spawn(move || bind(core))
+            .join()
+            .expect("binding does not panic")
+            .map_err(|source| Failure::Pin { core, source })?;
+    }
+    Ok(())
+}
+
+/// Gathers what lanes tell until the last has ended.
+fn gather(
+    settings: &Settings,
+    stop: &Stop,
+    order: &Order,
+    stage: &Stage<'_>,
+    heard: &Receiver<Told>,
+    gathered: &mut Gathered,
+    watch: &mut Watch<'_>,
+) {
+    // A server that cannot be looked at any more is found out at the end.
+    let moment = || Moment::now(&settings.server_pids).ok();
+    if gathered.start.is_some() {
+        watch.counts_from(moment());
+    }
+    while gathered.running > 0 {
+        let mut wait = LOOK;
+        if gathered.start.is_none() {
+            wait = wait.min(stage.count_from.saturating_duration_since(Instant::now()));
+            if wait.is_zero() {
+                gathered.start = moment();
+                watch.counts_from(moment());
+                wait = LOOK;
+            }
+        }
+        match heard.recv_timeout(wait) {
+            Ok(Told::Interval { lane, number, tally }) => {
+                recycle(stage, gathered.timeline.tell(lane, number, tally));
+            }
+            Ok(Told::Ended { lane, at, failed }) => {
+                gathered.timeline.end(lane);
+                gathered.running -= 1;
+                gathered.ended_at = gathered.ended_at.max(at);
+                if failed.is_some() {
+                    stop.abort();
+                    gathered.failed = gathered.failed.take().or(failed);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => watch.idle(),
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if gathered.running == 0 {
+            gathered.end = Moment::now(&settings.server_pids);
+        }
+        while let Some((number, tally)) = gathered.timeline.next() {
+            let ended_at = (gathered.running == 0).then_some(gathered.ended_at);
+            watch.interval(stage, number, ended_at, &tally, moment());
+            recycle(stage, Some(tally));
+        }
+        if is_lost(order, &gathered.timeline.sum) {
+            gathered.cut_short = true;
+            stage.enough.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether what was counted so far misses the objective of the stage, whatever is still to come.
+fn is_lost(order: &Order, sum: &Tally) -> bool {
+    let Some((objective, (rate, length))) = order.objective.as_ref().zip(order.rate.zip(order.length)) else {
+        return false;
+    };
+    objective.is_lost(&sum.all().latency_ns, rate * length.as_secs_f64())
+}
+
+fn recycle(stage: &Stage<'_>, spare: Option<Tally>) {
+    let Some(mut spare) = spare else { return };
+    spare.clear();
+    stage.spares.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
+}
