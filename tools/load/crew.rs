@@ -5,17 +5,18 @@
 //! and in what order, is not decided here.
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
 use thiserror::Error;
 
 use crate::connection::{Broken, Connection, ReadBuffer};
+use crate::cores::{Unpinnable, core, pin};
 use crate::dialect::{Dialect, Outcome};
+use crate::gather::{Gathered, gather};
 use crate::greeting::{Unwelcome, connect};
 use crate::lane::{Failed, Lane, Loss, Manners, Stage, Told};
 use crate::mix::Mix;
@@ -35,8 +36,6 @@ use crate::watch::Watch;
 const OUTSTANDING_MAX: usize = 65_536;
 /// Time for the lanes to be ready before the first request of an open loop is due.
 const LEAD: Duration = Duration::from_millis(5);
-/// How soon it is noticed that a stage has begun to count, or that a lane has ended.
-const LOOK: Duration = Duration::from_millis(50);
 /// An interval is no shorter than this unless that is asked for.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Intervals that a stage is divided into, about.
@@ -49,14 +48,16 @@ pub(crate) enum Failure {
     Unwelcome(#[from] Unwelcome),
     #[error("{target}: {source}, {answered} operations into the phase")]
     Broken { target: String, source: Broken, answered: u64 },
+    #[error("every connection broke, the last to {target}: {reason}, {answered} operations into the phase")]
+    NoneLeft { target: String, reason: String, answered: u64 },
     #[error("{target}: {errors} error replies, the first: {first}")]
     Refused { target: String, errors: u64, first: String },
     #[error("interrupted; what was measured until then is reported")]
     Interrupted,
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    #[error("cannot bind a thread to core {core}: {source}")]
-    Pin { core: usize, source: io::Error },
+    #[error(transparent)]
+    Pin(#[from] Unpinnable),
     #[error("the event loop failed: {0}")]
     Loop(#[from] io::Error),
 }
@@ -83,6 +84,7 @@ pub(crate) struct Staged {
     pub(crate) failure: Option<Failure>,
 }
 
+/// All lanes.
 pub(crate) struct Crew<'a, D> {
     settings: &'a Settings,
     stop: &'a Stop,
@@ -90,20 +92,6 @@ pub(crate) struct Crew<'a, D> {
     probe: Option<Lane<'a, D>>,
     /// Connections that broke while the run went on.
     losses: Vec<Loss>,
-}
-
-/// What lanes have told of a stage, and what was read beside them.
-struct Gathered {
-    timeline: Timeline,
-    /// How many lanes have not ended.
-    running: usize,
-    /// When the last of the others did.
-    ended_at: Instant,
-    /// Read when counting began, and when the last lane had ended.
-    start: Option<Moment>,
-    end: Result<Moment, Unreadable>,
-    failed: Option<Failed>,
-    cut_short: bool,
 }
 
 impl<'a, D: Dialect> Crew<'a, D> {
@@ -323,6 +311,12 @@ impl<'a, D: Dialect> Crew<'a, D> {
         }
         let name = |target: usize| self.settings.targets[target].name.clone();
         let answered = sum.answered();
+        if self.lanes.iter().all(|lane| lane.live == 0)
+            && let Some(last) = self.losses.last()
+        {
+            let (target, reason) = (name(last.target), last.reason.to_string());
+            return Err(Failure::NoneLeft { target, reason, answered });
+        }
         match failed {
             Some(Failed::Target(target, source)) => {
                 return Err(Failure::Broken { target: name(target), source, answered });
@@ -360,106 +354,4 @@ impl<'a, D: Dialect> Crew<'a, D> {
         }
         losses
     }
-}
-
-/// The core of the thread `number`, if threads are bound to any.
-fn core(pins: &[usize], number: usize) -> Option<usize> {
-    (!pins.is_empty()).then(|| pins[number % pins.len()])
-}
-
-/// Binds this thread to `core`; that it can be was found out before.
-fn pin(core: Option<usize>) {
-    if let Some(core) = core {
-        let _ = bind(core);
-    }
-}
-
-fn bind(core: usize) -> io::Result<()> {
-    if core >= CpuSet::MAX_CPU {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    Ok(sched_setaffinity(None, &cores)?)
-}
-
-/// Whether threads can be bound to all of `pins`: tried on a thread that ends with it.
-pub(crate) fn can_pin(pins: &[usize]) -> Result<(), Failure> {
-    for &core in pins {
-        thread::spawn(move || bind(core))
-            .join()
-            .expect("binding does not panic")
-            .map_err(|source| Failure::Pin { core, source })?;
-    }
-    Ok(())
-}
-
-/// Gathers what lanes tell until the last has ended.
-fn gather(
-    settings: &Settings,
-    stop: &Stop,
-    order: &Order,
-    stage: &Stage<'_>,
-    heard: &Receiver<Told>,
-    gathered: &mut Gathered,
-    watch: &mut Watch<'_>,
-) {
-    // A server that cannot be looked at any more is found out at the end.
-    let moment = || Moment::now(&settings.server_pids).ok();
-    if gathered.start.is_some() {
-        watch.counts_from(moment());
-    }
-    while gathered.running > 0 {
-        let mut wait = LOOK;
-        if gathered.start.is_none() {
-            wait = wait.min(stage.count_from.saturating_duration_since(Instant::now()));
-            if wait.is_zero() {
-                gathered.start = moment();
-                watch.counts_from(moment());
-                wait = LOOK;
-            }
-        }
-        match heard.recv_timeout(wait) {
-            Ok(Told::Interval { lane, number, tally }) => {
-                recycle(stage, gathered.timeline.tell(lane, number, tally));
-            }
-            Ok(Told::Ended { lane, at, failed }) => {
-                gathered.timeline.end(lane);
-                gathered.running -= 1;
-                gathered.ended_at = gathered.ended_at.max(at);
-                if failed.is_some() {
-                    stop.abort();
-                    gathered.failed = gathered.failed.take().or(failed);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => watch.idle(),
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if gathered.running == 0 {
-            gathered.end = Moment::now(&settings.server_pids);
-        }
-        while let Some((number, tally)) = gathered.timeline.next() {
-            let ended_at = (gathered.running == 0).then_some(gathered.ended_at);
-            watch.interval(stage, number, ended_at, &tally, moment());
-            recycle(stage, Some(tally));
-        }
-        if is_lost(order, &gathered.timeline.sum) {
-            gathered.cut_short = true;
-            stage.enough.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Whether what was counted so far misses the objective of the stage, whatever is still to come.
-fn is_lost(order: &Order, sum: &Tally) -> bool {
-    let Some((objective, (rate, length))) = order.objective.as_ref().zip(order.rate.zip(order.length)) else {
-        return false;
-    };
-    objective.is_lost(&sum.all().latency_ns, rate * length.as_secs_f64())
-}
-
-fn recycle(stage: &Stage<'_>, spare: Option<Tally>) {
-    let Some(mut spare) = spare else { return };
-    spare.clear();
-    stage.spares.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
 }

@@ -2,11 +2,11 @@
 //!
 //! In reading order: [`options`] and [`settings`] say what can be asked for; [`mix`], [`distribution`], [`inserts`],
 //! [`keys`], [`values`] and [`weighted`] what is sent, [`dialect`] how it is written, [`sending`], [`schedule`] and
-//! [`plan`] when; [`greeting`] and [`connection`] make connections and keep what is under way on them, a [`lane`] is a
-//! thread that drives its share of them, the [`crew`] all lanes, a [`run`] the stages, [`search`] the choice of
-//! rates, [`stop`] what ends it all.
-//! [`tally`] counts, [`timeline`] and [`summary`] sum up, [`process`] reads processor times, [`watch`] shows it
-//! meanwhile; [`report`] and [`table`] say it at the end, [`comparison`] and [`page`] set results side by side.
+//! [`plan`] when. [`greeting`] and [`connection`] make connections and keep what is under way on them; a [`lane`] is a
+//! thread that drives its share of them, bound to one of the [`cores`]; the [`crew`] is all lanes, a [`run`] the
+//! stages, [`search`] the choice of rates, [`stop`] what ends it all. [`tally`] counts, [`gather`], [`timeline`] and
+//! [`summary`] sum up, [`process`] reads processor times, [`watch`] shows it meanwhile; [`report`] and [`table`] say it
+//! at the end, [`comparison`] and [`page`] set results side by side.
 //!
 //! Invariant: whatever goes wrong gives one line on standard error and a code other than 0, and what was measured until
 //! then is printed all the same.
@@ -16,9 +16,11 @@
 
 mod comparison;
 mod connection;
+mod cores;
 mod crew;
 mod dialect;
 mod distribution;
+mod gather;
 mod greeting;
 mod inserts;
 mod keys;

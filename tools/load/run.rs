@@ -6,7 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::crew::{Crew, Failure, Order, Staged, can_pin};
+use crate::cores::can_pin;
+use crate::crew::{Crew, Failure, Order, Staged};
 use crate::dialect::Dialect;
 use crate::inserts::Inserts;
 use crate::mix::Mix;
@@ -37,7 +38,9 @@ pub(crate) fn run<D: Dialect>(
     let shared = Shared { inserts: Inserts::from(settings.load.keys), budget: AtomicU64::new(0) };
     let gets = Mix::gets();
     let mut run = Run { settings, shared: &shared, watch, report: &mut report };
-    let crew = can_pin(&settings.pins).and_then(|()| Crew::connect(settings, dialect, &shared, &gets, stop));
+    let crew = can_pin(&settings.pins)
+        .map_err(Failure::from)
+        .and_then(|()| Crew::connect(settings, dialect, &shared, &gets, stop));
     let outcome = crew.and_then(|mut crew| {
         let outcome = run.stages(&mut crew);
         run.report.losses = crew.losses();
@@ -111,7 +114,7 @@ impl Run<'_, '_> {
             steps: Vec::new(),
             found_per_second: None,
         });
-        let mut search = Search::new(start_rate, precision);
+        let mut search = Search::new(start_rate, objective.least_rate(length.unwrap_or_default()), precision);
         while let Some(rate) = search.next() {
             let warm_up = self.settings.warm_up;
             let order =
@@ -120,6 +123,7 @@ impl Run<'_, '_> {
             let Some(phase) = phase else { return failure.map_or(Ok(()), Err) };
             let open = phase.open_loop.as_ref();
             let is_met = failure.is_none()
+                && phase.operations > 0
                 && !cut_short
                 && open.is_some_and(|open| !open.short_of_rate)
                 && objective.is_met(&sum.all().latency_ns);

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The lowest rate that is tried.
-const RATE_MIN: f64 = 1.0;
-/// The highest.
+/// The highest rate that is tried.
 const RATE_MAX: f64 = 1e8;
 
 /// What latencies are to stay within.
@@ -28,6 +26,12 @@ impl Objective {
         [(0.5, "p50", self.p50), (0.99, "p99", self.p99), (0.999, "p99.9", self.p99_9)]
             .into_iter()
             .filter_map(|(quantile, name, bound)| Some((quantile, name, bound?)))
+    }
+
+    /// The lowest rate that can be judged in a step of so long: one in which a request may be beyond each percentile.
+    pub(crate) fn least_rate(&self, length: Duration) -> f64 {
+        let rate = |quantile: f64| 1.0 / ((1.0 - quantile) * length.as_secs_f64().max(1e-3));
+        self.bounds().map(|(quantile, ..)| rate(quantile)).fold(0.0, f64::max)
     }
 
     /// Whether latencies stay within it.
@@ -50,6 +54,8 @@ impl Objective {
 
 /// A search that is under way.
 pub(crate) struct Search {
+    /// No rate below it is tried.
+    least: f64,
     precision: f64,
     kept: Option<f64>,
     missed: Option<f64>,
@@ -62,10 +68,11 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// Begins with `start`; the result is to be known to a share of `precision`.
-    pub(crate) fn new(start: f64, precision: f64) -> Self {
-        let next = Some(start.clamp(RATE_MIN, RATE_MAX));
-        Self { precision, kept: None, missed: None, next, missed_before: false, confirming: false }
+    /// Begins with `start`, or `least` if that is higher; the result is to be known to a share of `precision`.
+    pub(crate) fn new(start: f64, least: f64, precision: f64) -> Self {
+        let least = least.min(RATE_MAX);
+        let next = Some(start.clamp(least, RATE_MAX));
+        Self { least, precision, kept: None, missed: None, next, missed_before: false, confirming: false }
     }
 
     /// The rate to try next.
@@ -92,7 +99,7 @@ impl Search {
         *side = Some(rate);
         self.next = match (self.kept, self.missed) {
             (Some(kept), None) => (kept < RATE_MAX).then_some((kept * 2.0).min(RATE_MAX)),
-            (None, Some(missed)) => (missed > RATE_MIN).then_some((missed / 2.0).max(RATE_MIN)),
+            (None, Some(missed)) => (missed > self.least).then_some((missed / 2.0).max(self.least)),
             (Some(kept), Some(missed)) if missed > kept * (1.0 + self.precision) => {
                 Some((kept * missed).sqrt())
             }
@@ -124,7 +131,7 @@ mod tests {
 
     /// The rate found, and the steps it took.
     fn found(start: f64, precision: f64, mut meets: impl FnMut(f64) -> bool) -> (Option<f64>, usize) {
-        let mut search = Search::new(start, precision);
+        let mut search = Search::new(start, 1.0, precision);
         let mut steps = 0;
         while let Some(rate) = search.next() {
             search.tell(meets(rate));
@@ -170,6 +177,19 @@ mod tests {
     fn what_nothing_meets_and_what_everything_meets_ends_too() {
         assert_eq!(found(1000.0, 0.05, |_| false).0, None);
         assert_eq!(found(1000.0, 0.05, |_| true).0, Some(RATE_MAX));
+    }
+
+    #[test]
+    fn no_rate_is_tried_that_cannot_be_judged() {
+        let objective =
+            Objective { p50: Some(Duration::from_secs(1)), p99: None, p99_9: Some(Duration::from_secs(1)) };
+        let least = objective.least_rate(Duration::from_secs(2));
+        assert!((least - 500.0).abs() < 1e-6, "a thousand requests a step: {least}");
+        let mut search = Search::new(3.0, least, 0.1);
+        assert_eq!(search.next(), Some(least));
+        search.tell(false);
+        search.tell(false);
+        assert_eq!((search.next(), search.found()), (None, None));
     }
 
     #[test]

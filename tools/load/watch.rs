@@ -4,7 +4,7 @@
 //! run as it is, and the log's failure is told at the end. It counts nothing itself.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, LineWriter, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -27,18 +27,18 @@ const WHOLE: f64 = 0.9;
 const MAX_VALUE_DIVISOR: f64 = 1e6;
 
 /// A log of intervals that is being written.
-type Log<'w> = IntervalLogWriter<'w, 'w, BufWriter<File>, V2DeflateSerializer>;
+type Log<'w> = IntervalLogWriter<'w, 'w, LineWriter<File>, V2DeflateSerializer>;
 
-/// What a log is written with.
+/// What a log is written with: line by line, so that it can be followed, and is whole whatever ends the run.
 pub(crate) struct LogFile {
-    file: BufWriter<File>,
+    file: LineWriter<File>,
     serializer: V2DeflateSerializer,
 }
 
 impl LogFile {
     /// Creates the file at `path`.
     pub(crate) fn create(path: &str) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(path)?), serializer: V2DeflateSerializer::new() })
+        Ok(Self { file: LineWriter::new(File::create(path)?), serializer: V2DeflateSerializer::new() })
     }
 
     /// Writes what is left.
