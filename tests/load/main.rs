@@ -38,6 +38,8 @@ fn a_counted_run_counts_exactly() {
             "1003",
             "--server-pid",
             &pid,
+            "--warm-up",
+            "50ms",
         ],
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

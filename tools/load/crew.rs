@@ -19,7 +19,7 @@ use crate::dialect::{Dialect, Outcome};
 use crate::gather::{Gathered, gather};
 use crate::greeting::{Unwelcome, connect};
 use crate::lane::{Failed, Lane, Loss, Manners, Stage, Told};
-use crate::mix::Mix;
+use crate::mix::{Mix, Operation};
 use crate::plan::{Plan, Requests, Shared, replies_per_read};
 use crate::process::{Moment, Unreadable};
 use crate::report::{Phase, TargetLoss};
@@ -94,6 +94,48 @@ pub(crate) struct Crew<'a, D> {
     losses: Vec<Loss>,
 }
 
+/// How connections and lanes are made.
+struct Maker<'a, 'd, D> {
+    settings: &'a Settings,
+    shared: &'a Shared,
+    stop: &'a Stop,
+    dialect: &'d D,
+}
+
+impl<'a, D: Dialect> Maker<'a, '_, D> {
+    fn lane(&self, number: usize, mix: &'a Mix, outstanding_max: usize) -> io::Result<Lane<'a, D>> {
+        let settings = self.settings;
+        let manners = Manners {
+            outstanding_max,
+            reply_timeout: settings.reply_timeout,
+            keep_going: settings.keep_going,
+        };
+        let lengths = &settings.values.lengths;
+        let replies = replies_per_read(settings.sending, settings.load.pipeline);
+        let buffer = ReadBuffer::new::<D>(lengths.most(), lengths.mean(), replies);
+        let requests = Requests::new(settings, mix, self.shared);
+        Lane::new(number, manners, requests, buffer, self.stop.flag())
+    }
+
+    /// The connection `number` of all, to the target in the place `target`.
+    fn connection(&self, number: usize, target: usize) -> Result<Connection<D>, Failure> {
+        if self.stop.is_interrupted() {
+            return Err(Failure::Interrupted);
+        }
+        let Settings { load, targets, distribution, password, .. } = self.settings;
+        let mut dialect = self.dialect.clone();
+        let server = &targets[target];
+        let socket = connect(&server.name, server.address, &mut dialect, password.as_deref())?;
+        let stream = distribution.stream(load.seed, number as u64, load.connections as u64);
+        let mut connection = Connection::new(socket, dialect, stream, target, Instant::now());
+        // Its part of the key space, among the connections to the same target.
+        let (place, places) = (number / targets.len(), (load.connections - target).div_ceil(targets.len()));
+        let part = |place: usize| (u128::from(load.keys) * place as u128 / places as u128) as u64;
+        connection.to_preload = part(place)..part(place + 1);
+        Ok(connection)
+    }
+}
+
 impl<'a, D: Dialect> Crew<'a, D> {
     /// Connects all lanes, and the probe, which asks for `gets`.
     pub(crate) fn connect(
@@ -103,48 +145,20 @@ impl<'a, D: Dialect> Crew<'a, D> {
         gets: &'a Mix,
         stop: &'a Stop,
     ) -> Result<Self, Failure> {
-        let load = &settings.load;
-        let targets = settings.targets.len();
-        let buffer = || {
-            let lengths = &settings.values.lengths;
-            let replies = replies_per_read(settings.sending, load.pipeline);
-            ReadBuffer::new::<D>(lengths.most(), lengths.mean(), replies)
-        };
-        let lane = |number, mix, outstanding_max| {
-            let manners = Manners {
-                outstanding_max,
-                reply_timeout: settings.reply_timeout,
-                keep_going: settings.keep_going,
-            };
-            Lane::new(number, manners, Requests::new(settings, mix, shared), buffer(), stop.flag())
-        };
+        let Settings { load, targets, .. } = settings;
+        let maker = Maker { settings, shared, stop, dialect };
         let mut lanes = Vec::new();
         for number in 0..load.threads {
-            lanes.push(lane(number, &settings.mix, OUTSTANDING_MAX)?);
+            lanes.push(maker.lane(number, &settings.mix, OUTSTANDING_MAX)?);
         }
-        let connection = |number: usize, target: usize| {
-            if stop.is_interrupted() {
-                return Err(Failure::Interrupted);
-            }
-            let mut dialect = dialect.clone();
-            let server = &settings.targets[target];
-            let socket = connect(&server.name, server.address, &mut dialect, settings.password.as_deref())?;
-            let stream = settings.distribution.stream(load.seed, number as u64, load.connections as u64);
-            Ok(Connection::new(socket, dialect, stream, target, Instant::now()))
-        };
         for number in 0..load.connections {
-            let target = number % targets;
-            let mut made = connection(number, target)?;
-            // Its part of the key space among the connections to the same target.
-            let (place, places) = (number / targets, (load.connections - target).div_ceil(targets));
-            let part = |place: usize| (u128::from(load.keys) * place as u128 / places as u128) as u64;
-            made.to_preload = part(place)..part(place + 1);
-            lanes[number / targets % load.threads].add(made)?;
+            let connection = maker.connection(number, number % targets.len())?;
+            lanes[number / targets.len() % load.threads].add(connection)?;
         }
         let mut probe = None;
         if load.probes_per_second.is_some() {
-            let mut lane = lane(0, gets, 1)?;
-            lane.add(connection(load.connections, 0)?)?;
+            let mut lane = maker.lane(0, gets, 1)?;
+            lane.add(maker.connection(load.connections, 0)?)?;
             probe = Some(lane);
         }
         Ok(Self { settings, stop, lanes, probe, losses: Vec::new() })
@@ -157,27 +171,21 @@ impl<'a, D: Dialect> Crew<'a, D> {
             operations: if order.plan == Plan::Preload { 1 } else { self.settings.mix.operations().len() },
             open: order.rate.is_some(),
         };
-        let mut staged = Staged { phase: None, sum: Tally::new(shape), cut_short: false, failure: None };
-        match self.staged(order, shape, watch, &mut staged) {
-            Err(failure) if staged.failure.is_none() => staged.failure = Some(failure),
-            _ => {}
-        }
+        let staged = self.staged(order, shape, watch).unwrap_or_else(|failure| Staged {
+            phase: None,
+            sum: Tally::new(shape),
+            cut_short: false,
+            failure: Some(failure),
+        });
         if staged.failure.is_some() {
             self.stop.abort();
         }
         staged
     }
 
-    fn staged(
-        &mut self,
-        order: &Order,
-        shape: Shape,
-        watch: &mut Watch<'_>,
-        staged: &mut Staged,
-    ) -> Result<(), Failure> {
-        let settings = self.settings;
+    fn staged(&mut self, order: &Order, shape: Shape, watch: &mut Watch<'_>) -> Result<Staged, Failure> {
         // Read before anything is sent; again when a warm-up is over.
-        let start = Moment::now(&settings.server_pids)?;
+        let start = Moment::now(&self.settings.server_pids)?;
         let begin = Instant::now() + if shape.open { LEAD } else { Duration::ZERO };
         let (enough, spares) = (AtomicBool::new(false), Mutex::default());
         let interval = order.length.map_or(INTERVAL_MIN, |length| INTERVAL_MIN.max(length / INTERVALS));
@@ -187,121 +195,114 @@ impl<'a, D: Dialect> Crew<'a, D> {
             shape,
             count_from,
             until: order.length.map(|length| count_from + length),
-            interval: settings.interval.unwrap_or(interval),
+            interval: self.settings.interval.unwrap_or(interval),
             enough: &enough,
             spares: &spares,
         };
-        let gathered = Gathered {
+        let mut gathered = Gathered {
             timeline: Timeline::new(self.lanes.len(), shape),
             running: self.lanes.len(),
             ended_at: count_from,
-            end: Moment::now(&[]),
             start: order.warm_up.is_zero().then_some(start),
+            end: Moment::now(&[]),
+            probed: None,
             failed: None,
             cut_short: false,
         };
         watch.begin(order, count_from);
-        let (gathered, probed, drained) = self.scope(order, &stage, begin, gathered, watch);
-        self.losses
-            .extend(self.lanes.iter_mut().chain(&mut self.probe).flat_map(|lane| lane.losses.drain(..)));
-        let Gathered { timeline, start, end, ended_at, failed, cut_short, .. } = gathered;
-        let failed = failed.or(drained);
-        let end = match end {
-            // The server may be what failed: its time is lost, the counts are not.
-            Err(_) if failed.is_some() || settings.keep_going => Moment::now(&[])?,
-            end => end?,
-        };
-        staged.cut_short = cut_short;
-        staged.sum = timeline.sum;
-        if let Some(start) = &start
-            && ended_at > count_from
-        {
-            let ends = Ends { start, end: &end, count_from, duration: ended_at - count_from };
-            let names: Vec<&str> = settings.targets.iter().map(|target| &*target.name).collect();
-            let phase = summary::phase(&staged.sum, &ends, &self.operations(order.plan), &names);
-            let probe = probed.map(|tally| summary::probe(&tally));
-            staged.phase = Some(Phase { probe, series: watch.take_series(), ..phase });
-        }
-        self.judged(&staged.sum, failed)
+        self.run_lanes(order, &stage, begin, &mut gathered, watch);
+        let lanes = self.lanes.iter_mut().chain(&mut self.probe);
+        self.losses.extend(lanes.flat_map(|lane| lane.losses.drain(..)));
+        self.summed(order, count_from, gathered, watch)
     }
 
-    /// The names of a plan's operations, by place.
-    fn operations(&self, plan: Plan) -> Vec<&'static str> {
-        if plan == Plan::Preload {
-            return vec!["set"];
-        }
-        self.settings.mix.operations().iter().map(|operation| operation.name()).collect()
-    }
-
-    /// Runs the lanes, each on a thread, and gathers what they tell; with it what the probe counted, and what failed
-    /// while replies were waited for.
-    fn scope(
+    /// Runs the lanes, and the probe, each on a thread, and gathers what they tell.
+    fn run_lanes(
         &mut self,
         order: &Order,
         stage: &Stage<'_>,
         begin: Instant,
-        mut gathered: Gathered,
+        gathered: &mut Gathered,
         watch: &mut Watch<'_>,
-    ) -> (Gathered, Option<Tally>, Option<Failed>) {
-        let settings = self.settings;
+    ) {
+        let (settings, stop) = (self.settings, self.stop);
         let seed = settings.load.seed;
         let live: usize = self.lanes.iter().map(|lane| lane.live).sum();
-        let stop = self.stop;
-        let probed_stage = Stage {
+        let probed = Stage {
             plan: Plan::Mix,
             shape: Shape { targets: 1, operations: 1, open: true },
+            // It has no end of its own, and tells all that it counted then.
             until: None,
-            // All that it counts is told at its end.
             interval: Duration::from_hours(1000),
             ..*stage
         };
         let probe_rate = settings.load.probes_per_second.filter(|_| order.plan != Plan::Preload);
         thread::scope(|scope| {
             let (tell, heard) = mpsc::channel();
-            let mut handles = Vec::new();
+            let mut threads = Vec::new();
             for (number, lane) in self.lanes.iter_mut().enumerate() {
                 let schedule = order.rate.map(|rate| {
                     // Schedules at equal intervals take turns.
                     let turn = Duration::from_secs_f64(number as f64 / rate);
                     let share = lane.live.max(1) as f64 / live.max(1) as f64;
-                    Schedule::new(
-                        rate * share,
-                        settings.arrivals,
-                        seed.wrapping_add(number as u64),
-                        begin + turn,
-                    )
+                    let seed = seed.wrapping_add(number as u64);
+                    Schedule::new(rate * share, settings.arrivals, seed, begin + turn)
                 });
                 let (tell, core) = (tell.clone(), core(&settings.pins, number));
-                handles.push(scope.spawn(move || {
+                threads.push(scope.spawn(move || {
                     pin(core);
-                    if lane.run(stage, schedule, &tell) { lane.drain(stage, &tell) } else { Ok(()) }
+                    lane.run_and_drain(stage, schedule, &tell)
                 }));
             }
-            drop(tell);
             let (tell_probe, heard_probe) = mpsc::channel();
             if let Some((probe, rate)) = self.probe.as_mut().zip(probe_rate) {
                 let schedule = Schedule::new(rate, Arrivals::Fixed, seed, begin.max(Instant::now()));
-                let (stage, tell) = (&probed_stage, tell_probe.clone());
-                handles.push(scope.spawn(move || {
-                    if probe.run(stage, Some(schedule), &tell) { probe.drain(stage, &tell) } else { Ok(()) }
-                }));
+                let stage = &probed;
+                let tell = tell_probe.clone();
+                threads.push(scope.spawn(move || probe.run_and_drain(stage, Some(schedule), &tell)));
             }
-            drop(tell_probe);
-            gather(settings, stop, order, stage, &heard, &mut gathered, watch);
-            // The probe has no end of its own.
+            drop((tell, tell_probe));
+            gather(settings, stop, order, stage, &heard, gathered, watch);
             stage.enough.store(true, Ordering::Relaxed);
-            let mut probed = None;
             for told in heard_probe {
                 match told {
-                    Told::Interval { tally, .. } => probed = Some(tally),
+                    Told::Interval { tally, .. } => gathered.probed = Some(tally),
                     Told::Ended { failed, .. } => gathered.failed = gathered.failed.take().or(failed),
                 }
             }
-            let drained =
-                handles.into_iter().filter_map(|handle| handle.join().expect("a lane does not panic").err());
-            let drained = drained.collect::<Vec<_>>().into_iter().next();
-            (gathered, probed, drained)
-        })
+            for thread in threads {
+                let drained = thread.join().expect("a lane does not panic");
+                gathered.failed = gathered.failed.take().or(drained.err());
+            }
+        });
+    }
+
+    fn summed(
+        &self,
+        order: &Order,
+        count_from: Instant,
+        gathered: Gathered,
+        watch: &mut Watch<'_>,
+    ) -> Result<Staged, Failure> {
+        let Settings { targets, mix, keep_going, .. } = self.settings;
+        let Gathered { timeline, start, end, ended_at, probed, failed, cut_short, .. } = gathered;
+        let end = match end {
+            // The server may be what failed: its time is lost, the counts are not.
+            Err(_) if failed.is_some() || *keep_going => Moment::now(&[])?,
+            end => end?,
+        };
+        let sum = timeline.sum;
+        let phase = start.filter(|_| ended_at > count_from).map(|start| {
+            let ends = Ends { start: &start, end: &end, count_from, duration: ended_at - count_from };
+            let targets: Vec<&str> = targets.iter().map(|target| &*target.name).collect();
+            let operations = match order.plan {
+                Plan::Preload => &[Operation::Set],
+                _ => mix.operations(),
+            };
+            let phase = summary::phase(&sum, &ends, operations, &targets);
+            Phase { probe: probed.map(|tally| summary::probe(&tally)), series: watch.take_series(), ..phase }
+        });
+        Ok(Staged { phase, cut_short, failure: self.judged(&sum, failed).err(), sum })
     }
 
     /// What a stage that ended like this is: a failure, or none.

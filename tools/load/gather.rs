@@ -30,6 +30,8 @@ pub(crate) struct Gathered {
     /// Read when counting began, and when the last lane had ended.
     pub(crate) start: Option<Moment>,
     pub(crate) end: Result<Moment, Unreadable>,
+    /// What the probe counted.
+    pub(crate) probed: Option<Tally>,
     pub(crate) failed: Option<Failed>,
     pub(crate) cut_short: bool,
 }

@@ -152,33 +152,39 @@ impl<'a, D: Dialect> Lane<'a, D> {
         Ok(())
     }
 
-    /// Runs a stage and tells what was counted. What is under way at its end stays so; whether that is to be waited for
-    /// is returned.
-    pub(crate) fn run(&mut self, stage: &Stage<'_>, schedule: Option<Schedule>, tell: &Sender<Told>) -> bool {
+    /// Runs a stage, tells what was counted, and then waits for the replies that are under way; they count nowhere.
+    pub(crate) fn run_and_drain(
+        &mut self,
+        stage: &Stage<'_>,
+        schedule: Option<Schedule>,
+        tell: &Sender<Told>,
+    ) -> Result<(), Failed> {
+        if !self.run(stage, schedule, tell) {
+            return Ok(());
+        }
+        self.requests.plan = Plan::Drain;
+        (self.schedule, self.cut_at) = (None, None);
+        self.drive(&Stage { until: None, enough: &AtomicBool::new(false), ..*stage }, tell)
+    }
+
+    /// Runs a stage and tells what was counted, and why it failed if it did. Whether it went well is returned.
+    fn run(&mut self, stage: &Stage<'_>, schedule: Option<Schedule>, tell: &Sender<Told>) -> bool {
         self.requests.plan = stage.plan;
         self.schedule = schedule;
         self.tally = Tally::new(stage.shape);
         (self.counting, self.interval, self.cut_at) = (false, 0, Some(stage.count_from));
         let failed = self.drive(stage, tell).err();
-        let goes_on = failed.is_none();
+        let went_well = failed.is_none();
         let now = Instant::now();
         let at = stage.until.map_or(now, |until| until.min(now));
+        // Whoever listens is there until every lane has ended.
         if self.counting {
             self.owe(at);
-            let room = Tally::new(stage.shape);
-            let tally = std::mem::replace(&mut self.tally, room);
-            // Whoever listens is there until every lane has ended.
+            let tally = std::mem::replace(&mut self.tally, Tally::new(stage.shape));
             let _ = tell.send(Told::Interval { lane: self.number, number: self.interval, tally });
         }
         let _ = tell.send(Told::Ended { lane: self.number, at, failed });
-        goes_on
-    }
-
-    /// Waits for the replies that are under way; they are counted nowhere.
-    pub(crate) fn drain(&mut self, stage: &Stage<'_>, tell: &Sender<Told>) -> Result<(), Failed> {
-        self.requests.plan = Plan::Drain;
-        (self.schedule, self.cut_at) = (None, None);
-        self.drive(&Stage { until: None, enough: &AtomicBool::new(false), ..*stage }, tell)
+        went_well
     }
 
     /// Sends and receives by plan until the stage is over.

@@ -82,8 +82,9 @@ impl Run<'_, '_> {
             Until::Elapsed(length) => Order { warm_up, length: Some(length), ..order },
             Until::Answered(requests) => {
                 if !warm_up.is_zero() {
-                    // A stage of its own: replies to the warm-up must not be counted among those asked for.
-                    kept(crew.run(&Order { length: Some(warm_up), ..order }, self.watch))?;
+                    // A stage of its own, of which nothing is counted: replies to the warm-up are not among those
+                    // asked for.
+                    kept(crew.run(&Order { warm_up, length: Some(Duration::ZERO), ..order }, self.watch))?;
                 }
                 self.shared.budget.store(requests, Ordering::Relaxed);
                 Order { plan: Plan::MixOf, ..order }

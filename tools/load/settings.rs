@@ -94,8 +94,11 @@ pub(crate) enum Refused {
     NoCounters(usize),
     #[error("--distribution: {0}")]
     Shape(#[from] crate::distribution::UnknownShape),
-    #[error("{connections} connections are fewer than {what}; give --connections more")]
-    TooFewConnections { connections: usize, what: String },
+    #[error(
+        "{connections} connections are too few for each of {threads} threads to have one to each of {targets} targets; \
+         give --connections {} or more", threads * targets
+    )]
+    TooFewConnections { connections: usize, threads: usize, targets: usize },
     #[error("--password-file {path}: {source}")]
     PasswordFile { path: String, source: io::Error },
     #[error("--password-file {path} must hold one line")]
@@ -116,10 +119,9 @@ impl RunOptions {
             return Err(Refused::NoRate);
         }
         let connections = sending.connections as usize;
-        for (count, what) in [(targets.len(), "targets"), (sending.threads as usize, "threads")] {
-            if count > connections {
-                return Err(Refused::TooFewConnections { connections, what: format!("{count} {what}") });
-            }
+        let threads = sending.threads as usize;
+        if connections < targets.len() * threads {
+            return Err(Refused::TooFewConnections { connections, targets: targets.len(), threads });
         }
         let Work { mix, shape, lengths, key_text, counter_text } = work.meant()?;
         let until = match length.requests {
@@ -137,7 +139,7 @@ impl RunOptions {
                 target: target.clone(),
                 protocol: servers.protocol.name().to_owned(),
                 connections,
-                threads: sending.threads as usize,
+                threads,
                 pipeline: sending.pipeline as usize,
                 send: sending.send.name().to_owned(),
                 keys: work.keys,

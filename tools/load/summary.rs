@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::dialect::Outcome;
+use crate::mix::Operation;
 use crate::process::Moment;
 use crate::report::{OpenLoop, Part, Phase, Probe};
 use crate::tally::{Tally, latency_us, percentiles_us};
@@ -31,8 +32,8 @@ impl Ends<'_> {
     }
 }
 
-/// A phase, with the names of its operations and targets by their places.
-pub(crate) fn phase(sum: &Tally, ends: &Ends<'_>, operations: &[&str], targets: &[&str]) -> Phase {
+/// A phase, with its operations and the names of its targets by their places.
+pub(crate) fn phase(sum: &Tally, ends: &Ends<'_>, operations: &[Operation], targets: &[&str]) -> Phase {
     let all = sum.all();
     let Part {
         operations: answered,
@@ -58,7 +59,7 @@ pub(crate) fn phase(sum: &Tally, ends: &Ends<'_>, operations: &[&str], targets: 
         replies_per_read: answered as f64 / sum.reads.max(1) as f64,
         latency_us: latency,
         by_operation: by_operation
-            .map(|(place, name)| sum.of_operation(place).part(name, ends.duration))
+            .map(|(place, operation)| sum.of_operation(place).part(operation.name(), ends.duration))
             .collect(),
         by_target: by_target.map(|(place, name)| sum.of_target(place).part(name, ends.duration)).collect(),
         probe: None,
