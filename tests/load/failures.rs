@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::processes::{complaint, load, report};
+use crate::processes::{Floor, complaint, load, report};
 
 #[test]
 fn a_target_that_is_not_there_is_one_clear_line() {
@@ -71,4 +71,15 @@ fn error_replies_are_counted_and_fail_the_run() {
     let output = load(&target, &["--connections", "1", "--requests", "5"]);
     assert!(complaint(&output).contains("5 error replies, the first: -OOM no room"));
     assert_eq!(report(&output)["measured"]["errors"], 5);
+}
+
+#[test]
+fn a_target_of_another_protocol_is_one_clear_line() {
+    let floor = Floor::start();
+    let silent = load(&floor.address, &["--protocol", "native", "--requests", "10"]);
+    assert!(complaint(&silent).contains("did not answer the greeting"), "{silent:?}");
+    let node = Floor::node(&[]);
+    let line =
+        complaint(&load(&node.address, &["--protocol", "memcached", "--requests", "10", "--keys", "10"]));
+    assert!(line.contains(&node.address), "{line}");
 }

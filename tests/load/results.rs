@@ -89,3 +89,21 @@ fn base64_decoded(text: &str) -> Vec<u8> {
     }
     bytes
 }
+
+#[test]
+fn what_cannot_be_written_keeps_nothing_else_from_being_printed() {
+    let floor = Floor::start();
+    let common = ["--target", &floor.address, "--requests", "100", "--keys", "10"];
+    for option in ["--html", "--json", "--hdr-log"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_annulus-load"))
+            .args(common)
+            .args([option, "/nonexistent/file"])
+            .output()
+            .unwrap();
+        assert!(complaint(&output).contains("cannot write /nonexistent/file"), "{output:?}");
+        assert_eq!(output.status.code(), Some(1));
+        let table = String::from_utf8_lossy(&output.stdout);
+        // A log that cannot be begun is found out before anything is measured.
+        assert_eq!(table.contains("operations/s"), option != "--hdr-log", "{table}");
+    }
+}

@@ -3,7 +3,7 @@
 //! Invariant: a socket that is handed over has been welcomed, and nothing is left to read from it. Nothing here is
 //! measured: whoever counts begins later.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub(crate) enum Unwelcome {
     #[error("cannot connect to {target}: {source}")]
     Unreachable { target: String, source: io::Error },
+    #[error("{target} did not answer the greeting within {} s: does it speak this protocol?",
+        CONNECT_TIMEOUT.as_secs())]
+    Silent { target: String },
     #[error("{target} refused the greeting: {says}")]
     Refused { target: String, says: String },
     #[error("{target}: {source}")]
@@ -44,7 +47,12 @@ pub(crate) fn connect<D: Dialect>(
         let (outcome, taken) = loop {
             match dialect.reply(&received) {
                 Ok(Some(reply)) => break (reply.outcome, reply.bytes),
-                Ok(None) => more(&mut socket, &mut received).map_err(unreachable)?,
+                Ok(None) => more(&mut socket, &mut received).map_err(|error| match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        Unwelcome::Silent { target: target.to_owned() }
+                    }
+                    _ => unreachable(error),
+                })?,
                 Err(source) => return Err(Unwelcome::Malformed { target: target.to_owned(), source }),
             }
         };
@@ -69,13 +77,13 @@ fn open(address: SocketAddr) -> io::Result<TcpStream> {
 fn more(socket: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; 512];
     match socket.read(&mut chunk) {
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
         Ok(read) if received.len() + read <= REPLY_BYTES_MAX => {
             received.extend_from_slice(&chunk[..read]);
             Ok(())
         }
-        Ok(_) => Err(io::ErrorKind::InvalidData.into()),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Ok(_) => Err(ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -210,6 +211,10 @@ impl<'a, D: Dialect> Lane<'a, D> {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failed::Loop(error)),
+            }
+            if events.is_empty() {
+                // A target that shares the core is not to wait until the look-out for due requests has had its slice.
+                thread::yield_now();
             }
             for event in &events {
                 let turned = self.turn(event);

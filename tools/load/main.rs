@@ -142,22 +142,23 @@ impl<E: Display> Display for Unwritable<'_, E> {
     }
 }
 
-/// Prints the report, and writes what else was asked for.
+/// Prints the report, and writes what else was asked for: whatever cannot be written, the rest is.
 fn write<'a>(report: &Report, output: &'a OutputOptions) -> Result<(), Unwritable<'a, io::Error>> {
-    if let Some(path) = output.html.as_deref() {
+    let page = output.html.as_deref().map_or(Ok(()), |path| {
         let page = page::page(std::slice::from_ref(report), None);
-        fs::write(path, page).map_err(|error| Unwritable(Some(path), error))?;
-    }
-    let json = output.json.as_deref();
-    let written = json.map_or(Ok(()), |path| {
-        let text = serde_json::to_string_pretty(report)? + "\n";
-        if path == "-" { io::stdout().write_all(text.as_bytes()) } else { fs::write(path, text) }
+        fs::write(path, page).map_err(|error| Unwritable(Some(path), error))
     });
-    written.map_err(|error| Unwritable(json, error))?;
-    if json == Some("-") {
-        return Ok(());
-    }
-    write!(io::stdout(), "{report}").map_err(|error| Unwritable(None, error))
+    let json = output
+        .json
+        .as_deref()
+        .map_or(Ok(()), |path| json(report, path).map_err(|error| Unwritable(Some(path), error)));
+    let table = if output.json.as_deref() == Some("-") { Ok(()) } else { write!(io::stdout(), "{report}") };
+    page.and(json).and(table.map_err(|error| Unwritable(None, error)))
+}
+
+fn json(report: &Report, path: &str) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    if path == "-" { io::stdout().write_all(text.as_bytes()) } else { fs::write(path, text) }
 }
 
 fn fail(cause: &dyn Display, code: u8) -> ExitCode {
