@@ -1,5 +1,9 @@
 //! What is sent: mixes, YCSB's workloads, lengths of values, and the password before all of it.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::processes::{Floor, complaint, load, report};
@@ -69,6 +73,37 @@ fn a_read_modify_write_writes_what_it_read() {
     let read =
         load(&node.address, &["--mix", "get=1", "--keys", "1", "--requests", "10", "--connections", "1"]);
     assert_eq!(report(&read)["measured"]["hits"], 10, "it was written");
+}
+
+/// A target that takes its time for reads, and none for writes.
+fn slow_reader(delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        while let Ok(read @ 1..) = socket.read(&mut request) {
+            let gets = request[..read].windows(3).any(|part| part == b"GET");
+            if gets {
+                // The delay that is to be measured.
+                std::thread::sleep(delay);
+            }
+            socket.write_all(if gets { b"$-1\r\n" } else { b"+OK\r\n" }).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_read_modify_write_is_timed_from_its_read() {
+    for sending in [&[][..], &["--rate", "20"]] {
+        let target = slow_reader(Duration::from_millis(10));
+        let arguments = ["--mix", "rmw=1", "--connections", "1", "--requests", "5"];
+        let output = load(&target, &[&arguments[..], sending].concat());
+        assert!(output.status.success(), "{output:?}");
+        let p50_us = report(&output)["measured"]["latency_us"]["p50"].as_f64().unwrap();
+        assert!(p50_us >= 10_000.0, "{p50_us}");
+    }
 }
 
 #[test]

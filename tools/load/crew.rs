@@ -94,6 +94,12 @@ pub(crate) struct Crew<'a, D> {
     losses: Vec<Loss>,
 }
 
+/// The target and the lane of the connection `number`: targets take turns, and lanes take turns of those, so that each
+/// lane has as many connections to each target, but for one.
+const fn place(number: usize, targets: usize, lanes: usize) -> (usize, usize) {
+    (number % targets, number / targets % lanes)
+}
+
 /// How connections and lanes are made.
 struct Maker<'a, 'd, D> {
     settings: &'a Settings,
@@ -152,8 +158,8 @@ impl<'a, D: Dialect> Crew<'a, D> {
             lanes.push(maker.lane(number, &settings.mix, OUTSTANDING_MAX)?);
         }
         for number in 0..load.connections {
-            let connection = maker.connection(number, number % targets.len())?;
-            lanes[number / targets.len() % load.threads].add(connection)?;
+            let (target, lane) = place(number, targets.len(), load.threads);
+            lanes[lane].add(maker.connection(number, target)?)?;
         }
         let mut probe = None;
         if load.probes_per_second.is_some() {
@@ -354,5 +360,24 @@ impl<'a, D: Dialect> Crew<'a, D> {
             }
         }
         losses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lane_has_its_share_of_every_target() {
+        for (connections, targets, lanes) in [(12, 3, 2), (50, 1, 4), (7, 1, 1), (50, 3, 4)] {
+            let mut counts = vec![vec![0_usize; lanes]; targets];
+            for number in 0..connections {
+                let (target, lane) = place(number, targets, lanes);
+                counts[target][lane] += 1;
+            }
+            let fair = connections / targets / lanes;
+            let counts: Vec<usize> = counts.concat();
+            assert!(counts.iter().all(|count| (fair..=fair + 1).contains(count)), "{counts:?}");
+        }
     }
 }
