@@ -14,8 +14,9 @@ use bytesize::ByteSize;
 use clap::Parser;
 
 use crate::config::{
-    BUFFERED_BYTES_MAX_DEFAULT, CONNECTIONS_MAX_DEFAULT, Config, FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT,
-    Limits, PASSWORD_BYTES_MAX, Password, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT, ShardCount, StoreConfig,
+    BUFFERED_BYTES_MAX_DEFAULT, CONNECTIONS_MAX_DEFAULT, ClusterConfig, ClusterError, Config,
+    FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT, Limits, PASSWORD_BYTES_MAX, PEER_LISTEN_DEFAULT, Password,
+    REPLICATION_FACTOR_DEFAULT, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT, ShardCount, StoreConfig,
     VALUE_BYTES_MAX_BOUND, VALUE_BYTES_MAX_DEFAULT, WorkerCount,
 };
 use crate::types::WORKERS_MAX;
@@ -77,6 +78,19 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
+    /// The nodes of the cluster, as the addresses they listen on for each other: the same list for every node, this one
+    /// in it. Without it the node is alone.
+    #[arg(long, value_name = "ADDRESS:PORT,…", value_delimiter = ',')]
+    peers: Vec<SocketAddr>,
+
+    /// Address to listen on for other nodes; loopback only, unless --insecure: links between nodes know no password.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = PEER_LISTEN_DEFAULT)]
+    peer_listen: SocketAddr,
+
+    /// Replicas of each key, if there are so many nodes; the same for every node.
+    #[arg(long, value_name = "COUNT", default_value_t = REPLICATION_FACTOR_DEFAULT)]
+    replication_factor: usize,
+
     /// Listen beyond loopback without a password: whoever reaches the port reads and writes everything.
     #[arg(long)]
     insecure: bool,
@@ -91,6 +105,15 @@ pub enum ArgumentsError {
          listen on 127.0.0.1, set one with --password-file, or say --insecure if the network itself is trusted"
     )]
     Exposed(SocketAddr),
+    /// Anyone could speak for a node.
+    #[error(
+        "--peer-listen {0} can be reached from other machines, and links between nodes know no password yet: \
+         say --insecure if the network itself is trusted"
+    )]
+    PeersExposed(SocketAddr),
+    /// The list of nodes is none.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The file of the password cannot be read.
     #[error("--password-file {path}: {reason}")]
     PasswordFile {
@@ -128,6 +151,7 @@ impl Arguments {
         if !self.listen.ip().is_loopback() && !self.insecure && password.is_none() {
             return Err(ArgumentsError::Exposed(self.listen));
         }
+        let cluster = self.cluster()?;
         // Both were bounded when they were parsed.
         let value_bytes_max = usize::try_from(self.value_max.0).unwrap_or(VALUE_BYTES_MAX_BOUND);
         let mut limits = Limits::for_values_of(value_bytes_max);
@@ -142,11 +166,24 @@ impl Arguments {
             store: StoreConfig {
                 shards: ShardCount::new(self.shards).unwrap_or_default(),
                 memory_bytes_max: self.memory_max.map(|size| size.0),
-                hash_seed: random_seed(),
+                // Nodes of a cluster must agree on where keys live.
+                hash_seed: cluster.as_ref().map_or_else(random_seed, |cluster| cluster.id().0),
             },
             limits,
             password,
+            cluster,
         })
+    }
+
+    /// The cluster that the node is to be part of, if any.
+    fn cluster(&self) -> Result<Option<ClusterConfig>, ArgumentsError> {
+        if self.peers.is_empty() {
+            return Ok(None);
+        }
+        if !self.peer_listen.ip().is_loopback() && !self.insecure {
+            return Err(ArgumentsError::PeersExposed(self.peer_listen));
+        }
+        Ok(Some(ClusterConfig::new(self.peer_listen, &self.peers, self.replication_factor)?))
     }
 }
 

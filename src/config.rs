@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::types::WORKERS_MAX;
+use crate::types::{ClusterId, KeyHash, NodeNumber, WORKERS_MAX};
 
 /// Where clients connect by default.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
@@ -228,6 +228,100 @@ impl Default for CoordinatorConfig {
     }
 }
 
+/// Where other nodes connect by default.
+pub const PEER_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7500);
+
+/// Replicas of a key by default.
+pub const REPLICATION_FACTOR_DEFAULT: usize = 3;
+
+/// Virtual nodes of a node by default.
+pub const VIRTUAL_NODES_DEFAULT: u16 = 256;
+
+/// Nodes of a cluster whose list is fixed, at most.
+pub const PEERS_MAX: usize = 128;
+
+/// How far ahead of a replica's clock a new version may be.
+pub const DRIFT_MAX_DEFAULT: Duration = Duration::from_millis(500);
+
+/// The nodes of a cluster, the same list for each of them, and which of them this one is.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    peers: Box<[SocketAddr]>,
+    own: NodeNumber,
+    /// Replicas of a key, if there are so many nodes.
+    pub replication_factor: NonZeroUsize,
+    /// How operations are carried out.
+    pub coordinator: CoordinatorConfig,
+}
+
+/// A list of nodes is none.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The node itself is missing.
+    #[error("--peers must name this node's own --peer-listen address {0} too: the same list for every node")]
+    OwnMissing(SocketAddr),
+    /// An address stands there twice.
+    #[error("--peers names {0} twice: one address for each node")]
+    Twice(SocketAddr),
+    /// There are too many.
+    #[error("--peers names {0} nodes; {PEERS_MAX} are the most")]
+    TooMany(usize),
+    /// The factor is out of bounds.
+    #[error("--replication-factor {0} is out of bounds: 1 to {REPLICAS_MAX}")]
+    ReplicationFactor(usize),
+}
+
+impl ClusterConfig {
+    /// The node that listens for `peers`, in any order, on `own`.
+    ///
+    /// # Errors
+    /// [`ClusterError`].
+    pub fn new(
+        own: SocketAddr,
+        peers: &[SocketAddr],
+        replication_factor: usize,
+    ) -> Result<Self, ClusterError> {
+        let mut peers = peers.to_vec();
+        peers.sort_unstable();
+        if let Some(pair) = peers.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ClusterError::Twice(pair[0]));
+        }
+        if peers.len() > PEERS_MAX {
+            return Err(ClusterError::TooMany(peers.len()));
+        }
+        let Ok(number) = peers.binary_search(&own) else { return Err(ClusterError::OwnMissing(own)) };
+        let factor = NonZeroUsize::new(replication_factor).filter(|factor| factor.get() <= REPLICAS_MAX);
+        let Some(replication_factor) = factor else {
+            return Err(ClusterError::ReplicationFactor(replication_factor));
+        };
+        Ok(Self {
+            peers: peers.into(),
+            own: NodeNumber(number as u16),
+            replication_factor,
+            coordinator: CoordinatorConfig::default(),
+        })
+    }
+
+    /// Where each node listens for the others, by its number.
+    #[must_use]
+    pub fn peers(&self) -> &[SocketAddr] {
+        &self.peers
+    }
+
+    /// The number of this node.
+    #[must_use]
+    pub fn own(&self) -> NodeNumber {
+        self.own
+    }
+
+    /// Which cluster it is: the same for all who were given this list and factor.
+    #[must_use]
+    pub fn id(&self) -> ClusterId {
+        let text: String = self.peers.iter().map(|peer| format!("{peer} ")).collect();
+        ClusterId(KeyHash::of(text.as_bytes(), self.replication_factor.get() as u64).0)
+    }
+}
+
 /// A node's knobs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -241,6 +335,8 @@ pub struct Config {
     pub limits: Limits,
     /// What clients must say before anything else; `None`: nothing.
     pub password: Option<Password>,
+    /// The cluster it is a node of; `None`: it is alone.
+    pub cluster: Option<ClusterConfig>,
 }
 
 impl Default for Config {
@@ -251,8 +347,29 @@ impl Default for Config {
             store: StoreConfig::default(),
             limits: Limits::default(),
             password: None,
+            cluster: None,
         }
     }
+}
+
+/// Bounds of the links between nodes.
+pub mod link {
+    use std::time::Duration;
+
+    /// How long a link that ended, or could not be made, is left alone.
+    pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
+    /// How long the other end may be silent while something of it is waited for.
+    pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+    /// How long the other end may take to introduce itself.
+    pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// Bytes that wait to be sent to a peer at most; one that takes no more is given up.
+    pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
+    /// Bytes read of a link in one turn, about.
+    pub const TURN_BYTES: usize = 1 << 20;
+    /// Links that other nodes may have to one worker.
+    pub const GUESTS_MAX: usize = 4096;
+    /// A buffer that grew beyond this gives its memory back when it is empty.
+    pub const KEPT_BYTES_MAX: usize = 1 << 20;
 }
 
 /// Bounds of an event loop's turn: fixed, because they are tuned to caches and not to deployments.

@@ -3,6 +3,7 @@
 //! Invariant: each is a newtype with one meaning and one unit, so that a token is never taken for a hash nor
 //! milliseconds for nanoseconds. Nothing here does I/O, reads a clock or allocates.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// The hash of a key, computed once per request: XXH3, 64 bits, seeded with the cluster's seed.
@@ -152,3 +153,11 @@ pub struct Zone(pub u16);
 /// The number of a state of ownership: it rises with every change of who owns what and with every incarnation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Epoch(pub u64);
+
+/// Which cluster: links between nodes of two clusters are refused, so that they never merge.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct ClusterId(pub u64);
+
+/// One life of a node's process: drawn at random when it starts, never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RunId(pub NonZeroU64);

@@ -30,7 +30,7 @@ pub struct Full;
 pub enum Merged {
     /// It, or one of the same rank, is there now.
     Stored {
-        /// Whether a value was there before that had not expired.
+        /// Whether another value was there before that had not expired.
         existed: bool,
     },
     /// A cell of this higher rank is there, and stays.

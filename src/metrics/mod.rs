@@ -28,12 +28,24 @@ pub enum ErrorKind {
     OutOfMemory,
     /// Too many connections, or too much buffered for one or all of them.
     Overloaded,
+    /// Too few replicas: surely nothing was changed.
+    Unavailable,
+    /// It is not known whether it took effect.
+    Unknown,
 }
 
 impl ErrorKind {
     /// All kinds, in the order of their counters.
-    pub const ALL: [Self; 6] =
-        [Self::Protocol, Self::Command, Self::State, Self::TooLarge, Self::OutOfMemory, Self::Overloaded];
+    pub const ALL: [Self; 8] = [
+        Self::Protocol,
+        Self::Command,
+        Self::State,
+        Self::TooLarge,
+        Self::OutOfMemory,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Unknown,
+    ];
 
     /// Its name in reports.
     #[must_use]
@@ -45,6 +57,8 @@ impl ErrorKind {
             Self::TooLarge => "too_large",
             Self::OutOfMemory => "out_of_memory",
             Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -183,6 +197,14 @@ impl Recorder {
             entry.count += count;
             entry.latencies.get_or_insert_with(new_histogram).saturating_record_n(elapsed_ns, count);
         }
+    }
+
+    /// Counts one request that took `elapsed_ns` nanoseconds, over however many turns.
+    pub fn record(&mut self, operation: u16, elapsed_ns: u64) {
+        let entry = &mut self.operations[usize::from(operation)];
+        entry.count += 1;
+        let elapsed_ns = elapsed_ns.clamp(1, LATENCY_NS_MAX);
+        entry.latencies.get_or_insert_with(new_histogram).saturating_record(elapsed_ns);
     }
 
     /// Adds what another recorder counted.

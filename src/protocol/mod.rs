@@ -2,12 +2,13 @@
 //!
 //! Invariant: bytes from outside never panic here, and nothing is allocated by a length that they declare;
 //! decoding borrows from the bytes it is given. [`frame`] finds where a message ends, [`preamble`] opens a
-//! connection, [`client`] lays out requests and responses, [`peer`] what nodes say among themselves, and `codec` holds
-//! the primitives. None of it knows what a message does.
+//! connection and [`handshake`] a link between nodes, [`client`] lays out requests and responses, [`peer`] what nodes
+//! say among themselves, and `codec` holds the primitives. None of it knows what a message does.
 
 pub mod client;
 mod codec;
 pub mod frame;
+pub mod handshake;
 pub mod peer;
 pub mod preamble;
 pub mod resp;

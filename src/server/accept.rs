@@ -87,7 +87,8 @@ impl Worker {
         let id = self.engine.shared.next_connection.fetch_add(1, Ordering::Relaxed);
         let peer = stream.peer_addr().ok();
         let now = self.engine.now;
-        let session = Session::new(id, now, self.engine.shared.password.is_none());
+        let trusted = self.engine.shared.password.is_none();
+        let session = Session::new(id, now, trusted, self.engine.replication.is_some());
         entry.insert(Connection::new(stream, peer, session, now));
     }
 }

@@ -108,9 +108,9 @@ impl Batch {
         seed: u64,
     ) -> &mut Span {
         let first = self.requests.len();
-        let protocol = &mut session.protocol;
         let bytes_max =
-            if session.authenticated { limits.request_bytes_max } else { STRANGER_REQUEST_BYTES_MAX };
+            if session.is_authenticated() { limits.request_bytes_max } else { STRANGER_REQUEST_BYTES_MAX };
+        let protocol = &mut session.protocol;
         let frame_limits = FrameLimits { frame_bytes_max: bounded(bytes_max), ..self.frame_limits };
         let (mut at, mut needed, mut failure) = (0, 1, None);
         while at < input.len() && self.requests.len() - first < turn::CONNECTION_COMMANDS_MAX {
@@ -239,7 +239,7 @@ mod tests {
         let mut batch = Batch::new(&limits);
         let mut input = b"*1000000\r\n".to_vec();
         input.extend(b"$1\r\nk\r\n".repeat(1_000_000));
-        let mut session = Session::new(0, Timestamp::default(), true);
+        let mut session = Session::new(0, Timestamp::default(), true, false);
         let span = batch.add(0, &mut session, &input, &limits, 0);
         assert_eq!(span.consumed, input.len());
         assert!(batch.arguments.capacity() >= 1_000_000);

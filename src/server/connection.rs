@@ -10,6 +10,7 @@ use std::net::{Shutdown, SocketAddr};
 use mio::net::TcpStream;
 
 use crate::server::output::Output;
+use crate::server::replication::Conversation;
 use crate::server::session::Session;
 use crate::types::Timestamp;
 
@@ -18,6 +19,8 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) session: Session,
+    /// Requests that wait for replicas.
+    pub(crate) conversation: Option<Box<Conversation>>,
     /// Bytes read and not executed.
     pub(crate) input: Vec<u8>,
     /// Bytes that `input` must have before it is worth a look.
@@ -56,6 +59,7 @@ impl Connection {
             stream,
             peer,
             session,
+            conversation: None,
             input: Vec::new(),
             needed: 0,
             output: None,
@@ -68,6 +72,13 @@ impl Connection {
             charged_bytes: 0,
             active_at: now,
         }
+    }
+
+    /// Whether an answer to it is being made elsewhere.
+    #[inline]
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.session.waiting
+            || self.conversation.as_ref().is_some_and(|conversation| !conversation.is_empty())
     }
 
     /// Whether bytes that were read may hold a request.

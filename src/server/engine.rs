@@ -14,6 +14,7 @@ use crate::server::clock::Clock;
 use crate::server::commands::COMMANDS;
 use crate::server::mailbox::Mailbox;
 use crate::server::native;
+use crate::server::replication::{Acquaintance, Replication};
 use crate::server::settings::Settings;
 use crate::server::slow_log::SlowLog;
 use crate::server::worker::{Forget, Message};
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
     pub(crate) password: Option<Password>,
+    /// The other nodes, if there are any.
+    pub(crate) acquaintance: Option<Arc<Acquaintance>>,
     pub(crate) mailboxes: Box<[Mailbox<Message>]>,
     /// Connections that each worker serves or was handed.
     pub(crate) loads: Box<[AtomicUsize]>,
@@ -63,6 +66,8 @@ pub(crate) struct Engine {
     /// Whether every command is timed, because even short ones may count as slow.
     pub(crate) times_all: bool,
     pub(crate) slow_log: SlowLog,
+    /// Its part in the cluster, unless the node is alone.
+    pub(crate) replication: Option<Box<Replication>>,
 }
 
 /// Below this threshold every command is timed; above it, those that may take so long.
@@ -74,6 +79,9 @@ impl Engine {
     pub(crate) fn begin_turn(&mut self) {
         self.now = self.time.now();
         self.clock.observe(self.time.wall());
+        if let Some(replication) = &mut self.replication {
+            replication.observe(self.clock.wall());
+        }
         self.recorder.totals.turns += 1;
         self.times_all = (0..TIMES_ALL_BELOW_US).contains(&self.shared.settings.slow_threshold_us());
     }

@@ -16,6 +16,7 @@ use crate::server::connection::Connection;
 use crate::server::engine::Engine;
 use crate::server::native;
 use crate::server::output::Output;
+use crate::server::replication::{self, Begun, Client};
 use crate::server::session::Replies;
 use crate::server::worker::Worker;
 use crate::types::KeyHash;
@@ -60,9 +61,9 @@ impl Worker {
             Source::Own(bytes) => bytes,
         };
         self.engine.peer = connection.peer;
-        let ran = Ran { batch, input, requests: span.first..span.end };
+        let ran = Ran { batch, input, requests: span.first..span.end, slot };
         let high = self.engine.shared.limits.output_bytes_high;
-        let authenticated = connection.session.authenticated;
+        let authenticated = connection.session.is_authenticated();
         let (stopped_at, question) = ran.run(&mut self.engine, connection, &mut output, high);
         if let Some(Kind::Command(id)) = batch.requests[span.first..span.end].last().map(|last| last.kind) {
             connection.session.command = Some(id);
@@ -74,7 +75,7 @@ impl Worker {
             connection.needed = 0;
         } else if let Some(failure) = failure {
             // A client that gave the password in this turn may go on with what was too much for a stranger.
-            if question.is_none() && authenticated == connection.session.authenticated {
+            if question.is_none() && authenticated == connection.session.is_authenticated() {
                 fail(&mut self.engine, connection, &mut output, &failure);
             } else {
                 // It is found again, and told, once the question before it has been answered.
@@ -134,11 +135,16 @@ fn prefetch_cell(engine: &Engine, request: &Request) {
     }
 }
 
+/// A request has to wait for those before it.
+struct Later;
+
 /// The requests of one span, about to be run.
 struct Ran<'b> {
     batch: &'b Batch,
     input: &'b [u8],
     requests: std::ops::Range<usize>,
+    /// The connection's slot.
+    slot: usize,
 }
 
 impl Ran<'_> {
@@ -166,7 +172,13 @@ impl Ran<'_> {
             let question = if connection.session.is_plain() {
                 self.run_one(engine, connection, output, request)
             } else {
-                self.run_guarded(engine, connection, output, request)
+                match self.run_guarded(engine, connection, output, request) {
+                    Ok(question) => question,
+                    Err(Later) => {
+                        connection.session.waiting = true;
+                        return (Some(request.start), None);
+                    }
+                }
             };
             if question.is_some() || mem::take(&mut engine.ends_turn) {
                 let next = (index + 1 < self.requests.end).then(|| requests[index + 1].start);
@@ -176,7 +188,8 @@ impl Ran<'_> {
         (None, None)
     }
 
-    /// Runs a request of a client that has not given the password, or does not want every reply.
+    /// Runs a request of a client that has not given the password, or does not want every reply, or of a node that is
+    /// not alone.
     #[cold]
     fn run_guarded(
         &self,
@@ -184,13 +197,23 @@ impl Ran<'_> {
         connection: &mut Connection,
         output: &mut Output,
         request: &Request,
-    ) -> Option<Question> {
-        let before = connection.session.replies;
+    ) -> Result<Option<Question>, Later> {
+        let before = connection.session.replies();
+        let begun = if engine.replication.is_some() && connection.session.is_authenticated() {
+            self.replicate(engine, connection, output, request, before != Replies::All)
+        } else {
+            Begun::Local
+        };
+        if begun == Begun::Later {
+            return Err(Later);
+        }
         if before == Replies::SkipOne {
-            connection.session.replies = Replies::All;
+            connection.session.set_replies(Replies::All);
         }
         let mark = output.mark();
-        let question = if connection.session.authenticated || self.is_for_strangers(request) {
+        let question = if begun == Begun::Yes {
+            return Ok(None);
+        } else if connection.session.is_authenticated() || self.is_for_strangers(request) {
             self.run_one(engine, connection, output, request)
         } else {
             self.refuse_stranger(engine, output, request);
@@ -199,14 +222,38 @@ impl Ran<'_> {
         let silent = match before {
             Replies::All => false,
             Replies::SkipOne => true,
-            Replies::None => connection.session.replies == Replies::None,
+            Replies::None => connection.session.replies() == Replies::None,
         };
         if !silent {
-            return question;
+            return Ok(question);
         }
         output.rewind(mark);
         // What has an effect is done all the same; nobody waits for the answer to the others.
-        question.filter(|question| matches!(question, Question::Denied { .. } | Question::Kill { .. }))
+        Ok(question.filter(|question| matches!(question, Question::Denied { .. } | Question::Kill { .. })))
+    }
+
+    /// Begins a request at the replicas of its keys, if it is about keys.
+    fn replicate(
+        &self,
+        engine: &mut Engine,
+        connection: &mut Connection,
+        output: &mut Output,
+        request: &Request,
+        silent: bool,
+    ) -> Begun {
+        let hash = request.hash.unwrap_or(KeyHash(0));
+        let input = &self.input[request.start..];
+        let mut client = Client { slot: self.slot, connection, out: output, silent };
+        match request.kind {
+            Kind::Command(id) => {
+                let list = &self.batch.arguments[request.first_argument..request.end_argument];
+                let arguments = Arguments::new(input, &self.batch.scratch, list);
+                let command = commands::entry(id);
+                replication::begin(engine, &mut client, command, u16::from(id.0), &arguments, hash)
+            }
+            Kind::Frame => native::replicate(engine, &mut client, input, &self.batch.frame_limits, hash),
+            Kind::UnknownCommand | Kind::Preamble => replication::begin_other(&client),
+        }
     }
 
     fn refuse_stranger(&self, engine: &mut Engine, output: &mut Output, request: &Request) {

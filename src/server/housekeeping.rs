@@ -32,6 +32,10 @@ impl Worker {
 
     /// Removes expired cells; true if so many had expired that it should go on soon.
     fn sweep(&mut self) -> bool {
+        // What has expired here may be all that other replicas' older values are known by: it is kept, as removals are.
+        if self.engine.replication.is_some() {
+            return false;
+        }
         let now = self.engine.clock.wall();
         let deadline = self.engine.now.after(turn::SWEEP_TIME_MAX);
         loop {
@@ -117,7 +121,7 @@ impl Worker {
             let parted = self.is_parted(slot);
             let connection = &mut self.connections[slot];
             let answered =
-                connection.waiting_bytes() == 0 && !connection.has_requests() && !connection.session.waiting;
+                connection.waiting_bytes() == 0 && !connection.has_requests() && !connection.awaits_answer();
             if late || parted {
                 self.close(slot);
             } else if connection.parting_since.is_none() {

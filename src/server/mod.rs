@@ -25,6 +25,8 @@ mod native;
 mod output;
 mod parting;
 mod password;
+mod peers;
+mod replication;
 mod session;
 mod settings;
 mod slow_log;
@@ -36,9 +38,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use mio::net::TcpListener;
 use mio::{Poll, Waker};
 
-use crate::config::{Config, Limits, turn};
+use crate::config::{ClusterConfig, Config, Limits, turn};
 use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
 use crate::store::Store;
@@ -46,6 +49,7 @@ use crate::types::{Timestamp, WriterId};
 use clock::Clock;
 use engine::{Engine, OPERATIONS, Shared};
 use mailbox::Mailbox;
+use replication::{Acquaintance, Replication};
 use settings::Settings;
 use slow_log::SlowLog;
 use worker::{Message, WAKER, Worker};
@@ -61,6 +65,17 @@ pub enum StartError {
         "cannot listen on {address}: {source}; is another process using it? choose another with --listen"
     )]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The address for other nodes cannot be listened on.
+    #[error(
+        "cannot listen on {address} for other nodes: {source}; is another process using it? choose another with \
+         --peer-listen"
+    )]
+    PeerListen {
         /// The address.
         address: SocketAddr,
         /// What the kernel says.
@@ -87,6 +102,7 @@ impl Node {
         let bound = listener::bind(config.listen, count);
         let (listeners, address) =
             bound.map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let (acquaintance, mut peer_listeners) = meet(config.cluster.as_ref(), count)?;
         let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let mailbox = |poll: &Poll| {
             Waker::new(poll.registry(), WAKER).map(|waker| Mailbox::new(turn::MAILBOX_MESSAGES, waker))
@@ -102,6 +118,7 @@ impl Node {
             settings: Settings::new(&config.limits),
             address,
             password: config.password.clone(),
+            acquaintance,
             mailboxes,
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             stopping: AtomicBool::new(false),
@@ -111,7 +128,13 @@ impl Node {
         let mut node = Self { shared, workers: Vec::with_capacity(count) };
         let time = Clock::start();
         for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
-            let writer = WriterId::new(INCARNATION, index as u32).expect("config.rs bounds the workers");
+            let incarnation =
+                INCARNATION + config.cluster.as_ref().map_or(0, |cluster| u32::from(cluster.own().0));
+            let writer = WriterId::new(incarnation, index as u32).expect("config.rs bounds the workers");
+            let replication = peer_listeners.pop().map(|listener| {
+                let clock = HybridClock::new(writer);
+                node.replication(config, listener, clock, index as u64)
+            });
             let engine = Engine {
                 index,
                 shared: Arc::clone(&node.shared),
@@ -123,6 +146,7 @@ impl Node {
                 time,
                 times_all: false,
                 slow_log: SlowLog::default(),
+                replication: replication.flatten(),
             };
             let worker = Worker::new(index, poll, listener, engine, time);
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
@@ -133,6 +157,20 @@ impl Node {
             })?);
         }
         Ok(node)
+    }
+
+    /// A worker's part in the cluster.
+    fn replication(
+        &self,
+        config: &Config,
+        listener: TcpListener,
+        clock: HybridClock,
+        seed: u64,
+    ) -> Option<Box<Replication>> {
+        let (cluster, acquaintance) = (config.cluster.as_ref()?, self.shared.acquaintance.clone()?);
+        let hash_seed = config.store.hash_seed;
+        let limits = &config.limits;
+        Some(Box::new(Replication::new(cluster, acquaintance, listener, clock, hash_seed, limits, seed)))
     }
 
     /// The address that clients connect to.
@@ -184,6 +222,19 @@ impl Drop for Node {
             let _ = self.join();
         }
     }
+}
+
+/// Listens for other nodes, if there are any.
+fn meet(
+    cluster: Option<&ClusterConfig>,
+    workers: usize,
+) -> Result<(Option<Arc<Acquaintance>>, Vec<TcpListener>), StartError> {
+    let Some(cluster) = cluster else { return Ok((None, Vec::new())) };
+    let address = cluster.peers()[usize::from(cluster.own().0)];
+    let bound = listener::bind(address, workers);
+    let (listeners, _) = bound.map_err(|source| StartError::PeerListen { address, source })?;
+    let run = replication::new_run(fastrand::u64(..));
+    Ok((Some(Arc::new(Acquaintance::new(cluster, run))), listeners))
 }
 
 /// Ends the whole node when one worker ends, however it does.

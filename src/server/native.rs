@@ -24,6 +24,7 @@ use crate::server::commands::{COMMANDS, Question, stats_counters};
 use crate::server::engine::{Engine, operation_name};
 use crate::server::output::Output;
 use crate::server::password;
+use crate::server::replication::{Begun, Client, begin_native, begin_other};
 use crate::server::session::Session;
 use crate::store::{Store, Updated, View};
 use crate::types::{KeyHash, Stamp, Version};
@@ -75,7 +76,7 @@ pub(crate) fn greet(session: &mut Session, out: &mut Output, input: &[u8]) {
     let greeting = match decode_preamble(*preamble) {
         Ok(preamble) => {
             session.level = preamble.level.unwrap_or_default();
-            Some(Greeting::Welcome { authentication_required: !session.authenticated })
+            Some(Greeting::Welcome { authentication_required: !session.is_authenticated() })
         }
         Err(ProtocolError { field: Field::ProtocolVersion, .. }) => {
             Some(Greeting::VersionUnsupported { spoken: PROTOCOL_VERSION })
@@ -124,7 +125,7 @@ fn authenticate(
     engine.recorder.count(operation);
     let right = engine.shared.password.as_ref().is_none_or(|password| password::is_right(password, guess));
     if right {
-        session.authenticated = true;
+        session.authenticate();
         encode_response(id, &Outcome::Done(Reply::Authenticated), out.bytes());
         return None;
     }
@@ -132,6 +133,21 @@ fn authenticate(
     let mut answer = Vec::new();
     encode_refused(id, Refusal::AuthenticationFailed, "the password is wrong", &mut answer);
     Some(Question::Denied { answer })
+}
+
+/// Begins the frame at the beginning of `input` at the replicas of its key, if it is about one.
+pub(crate) fn replicate(
+    engine: &mut Engine,
+    client: &mut Client<'_>,
+    input: &[u8],
+    limits: &FrameLimits,
+    hash: KeyHash,
+) -> Begun {
+    let Ok(Split::Frame(frame)) = split_frame(input, limits) else { return Begun::Local };
+    match decode_request(frame, limits) {
+        Ok(envelope) => begin_native(engine, client, &envelope, operation_of(&envelope.request), hash),
+        Err(_) => begin_other(client),
+    }
 }
 
 /// Whether the frame at the beginning of `input` may be sent before the password.

@@ -42,11 +42,15 @@ pub(crate) struct Session {
     pub(crate) library_version: Box<[u8]>,
     pub(crate) connected_at: Timestamp,
     /// Whether it may do anything: it gave the password, or there is none.
-    pub(crate) authenticated: bool,
+    authenticated: bool,
     /// What it asked for last.
     pub(crate) command: Option<CommandId>,
     /// What becomes of replies.
-    pub(crate) replies: Replies,
+    replies: Replies,
+    /// Whether what it asks is carried out at several nodes.
+    replicated: bool,
+    /// Whether requests are run as they come: follows from the three above.
+    plain: bool,
     /// Answer what came before, then close.
     pub(crate) closing: bool,
     /// An answer is being gathered elsewhere; what follows waits for it.
@@ -54,7 +58,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(id: u64, connected_at: Timestamp, authenticated: bool) -> Self {
+    pub(crate) fn new(id: u64, connected_at: Timestamp, authenticated: bool, replicated: bool) -> Self {
         Self {
             id,
             protocol: Protocol::Unknown,
@@ -67,6 +71,8 @@ impl Session {
             authenticated,
             command: None,
             replies: Replies::All,
+            replicated,
+            plain: authenticated && !replicated,
             closing: false,
             waiting: false,
         }
@@ -74,14 +80,36 @@ impl Session {
 
     /// Whether requests are run as they come: no gate before them, nothing behind them.
     #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.authenticated && self.replies == Replies::All
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Whether it may do anything: it gave the password, or there is none.
+    pub(crate) const fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// Lets it do anything.
+    pub(crate) fn authenticate(&mut self) {
+        self.authenticated = true;
+        self.set_replies(self.replies);
+    }
+
+    /// What becomes of replies.
+    pub(crate) const fn replies(&self) -> Replies {
+        self.replies
+    }
+
+    /// Chooses what becomes of replies.
+    pub(crate) fn set_replies(&mut self, replies: Replies) {
+        self.replies = replies;
+        self.plain = self.authenticated && !self.replicated && replies == Replies::All;
     }
 
     /// Back to what a new connection has, but for its id.
     pub(crate) fn reset(&mut self, authenticated: bool) {
         self.authenticated = authenticated;
-        self.replies = Replies::All;
+        self.set_replies(Replies::All);
         self.resp = RespVersion::Two;
         self.level = Level::default();
         self.name = Box::default();

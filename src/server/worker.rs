@@ -130,6 +130,9 @@ impl Worker {
         if let Some(listener) = &mut self.listener {
             self.poll.registry().register(listener, LISTENER, Interest::READABLE)?;
         }
+        if let Some(replication) = &mut self.engine.replication {
+            replication.register(self.poll.registry())?;
+        }
         loop {
             let timeout = self.idle_for();
             match self.poll.poll(&mut events, Some(timeout)) {
@@ -142,6 +145,7 @@ impl Worker {
                 self.note(event);
             }
             self.serve_active();
+            self.attend_peers();
             self.receive_messages();
             self.accept();
             self.keep_house();
@@ -162,7 +166,9 @@ impl Worker {
         if !self.queued.is_empty() || self.accepting || !mailbox.is_empty() {
             return Duration::ZERO;
         }
-        Duration::from_nanos(self.housekeeping_at.nanos_since(self.engine.now))
+        let idle = Duration::from_nanos(self.housekeeping_at.nanos_since(self.engine.now));
+        let replication = self.engine.replication.as_ref();
+        replication.map_or(idle, |replication| idle.min(replication.idle_for(self.engine.now)))
     }
 
     /// Remembers what an event says.
@@ -173,8 +179,10 @@ impl Worker {
             WAKER => {}
             Token(token) => {
                 let slot = token - FIRST_CONNECTION;
-                // An event of a connection that was closed meanwhile, or of none.
-                let Some(connection) = self.connections.get_mut(slot) else { return };
+                // An event of another node, of a connection that was closed meanwhile, or of none.
+                let Some(connection) = self.connections.get_mut(slot) else {
+                    return self.note_peer(token, event);
+                };
                 connection.readable |= event.is_readable();
                 connection.read_closed |= event.is_read_closed();
                 if !connection.queued {
@@ -281,7 +289,7 @@ impl Worker {
     pub(super) fn settle(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         let flushed = connection.waiting_bytes() == 0;
-        let unanswered = connection.has_requests() || connection.session.waiting;
+        let unanswered = connection.has_requests() || connection.awaits_answer();
         if connection.broken || (connection.finished && !unanswered && flushed) {
             return self.close(slot);
         }

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 pub use cell::SharedCell;
 pub use memory::OutOfMemory;
-pub use replica::Merged;
 pub use scan::Page;
 pub use sweep::{Garbage, Sweeper};
 pub use together::Together;

@@ -4,27 +4,21 @@
 //! however often, so that merging is idempotent and commutative; a removed or outlived key leaves a cell that says so.
 //! It does not know of epochs, levels, or who sends what.
 
+use crate::cluster::replica::{Cells, Full, Merged};
 use crate::message::peer::{Cell as PeerCell, Content, Rank};
 use crate::store::cell::{self, Cell, Death};
 use crate::store::memory::OutOfMemory;
 use crate::store::{Store, charged, is_live};
 use crate::types::{KeyHash, WallTime};
 
-/// What became of a cell that was merged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Merged {
-    /// It is there now.
-    Stored {
-        /// Whether a value was there before that had not expired.
-        existed: bool,
-    },
-    /// It was there already.
-    Present,
-    /// A cell of this higher rank is there, and stays.
-    Superseded {
-        /// Its rank.
-        by: Rank,
-    },
+impl Cells for Store {
+    fn inspect<R>(&self, key: &[u8], read: impl FnOnce(Option<PeerCell<'_>>) -> R) -> R {
+        Store::inspect(self, self.hash(key), key, read)
+    }
+
+    fn merge(&self, key: &[u8], cell: PeerCell<'_>, now: WallTime) -> Result<Merged, Full> {
+        Store::merge(self, self.hash(key), key, cell, now).map_err(|OutOfMemory| Full)
+    }
 }
 
 impl Store {
@@ -49,7 +43,8 @@ impl Store {
         if let Some(present) = entry.cell() {
             let by = rank(present);
             if by >= cell.rank() {
-                return Ok(if by == cell.rank() { Merged::Present } else { Merged::Superseded { by } });
+                let stored = Merged::Stored { existed: false };
+                return Ok(if by == cell.rank() { stored } else { Merged::Superseded { by } });
             }
         }
         let existed = entry.cell().is_some_and(|present| is_live(present, now));

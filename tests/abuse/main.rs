@@ -10,7 +10,7 @@
 mod harness;
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,12 @@ const DRIPPING: usize = 1_000;
 /// What the crowd may do to a healthy client's p99 at most, and what a busy machine may add to that.
 const GOAL: f64 = 2.0;
 const MARGIN: f64 = 1.0;
+
+/// A machine on which p99 without the crowd differs by this much from turn to turn cannot tell what the crowd adds.
+const UNDECIDED: f64 = 3.0;
+
+/// What a byte on a slow connection may cost the node: an event, a read and the look at a request that is not whole.
+const CPU_US_A_BYTE_MAX: f64 = 12.0;
 
 /// Turns with and without the crowd: so many, and more while the goal is not met.
 const TURNS_MIN: usize = 3;
@@ -76,7 +82,26 @@ impl Crowd {
         Self { idle, dripping: (0..DRIPPING).map(|_| connect(address)).collect() }
     }
 
-    /// Sends a byte on each slow connection every tenth of a second, evenly spread, until `done`.
+    /// As many slow connections, to nobody: the other ends are held and never read.
+    fn elsewhere() -> (Self, Vec<TcpStream>) {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = nobody.local_addr().unwrap();
+        let pair = |_| (connect(address), nobody.accept().unwrap().0);
+        let (dripping, held) = (0..DRIPPING).map(pair).unzip();
+        (Self { idle: Vec::new(), dripping }, held)
+    }
+
+    /// Sends a byte on each slow connection every tenth of a second, evenly spread, while `work` is done.
+    fn drip_beside<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.drip(&done));
+            let result = work();
+            done.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
     fn drip(&mut self, done: &AtomicBool) {
         let text = b"*2\r\n$3\r\nGET\r\n$3000\r\n";
         let pause = Duration::from_millis(1);
@@ -95,49 +120,77 @@ impl Crowd {
     }
 }
 
+/// What a healthy client saw, and what its requests cost the node.
+struct Turn {
+    p99_us: f64,
+    cpu_us: f64,
+}
+
 #[test]
 fn thousands_of_idle_and_dripping_clients_hardly_slow_a_healthy_one() {
     let _alone = ALONE.lock();
-    allow_descriptors((IDLE + DRIPPING + 1000) as u64);
+    allow_descriptors((IDLE + 3 * DRIPPING + 1000) as u64);
     let node = Process::start(&["--connections-max", "20000", "--workers", "1"]);
     let most =
         load(node.address, &["--preload", "--duration", "1s"])["operations_per_second"].as_f64().unwrap();
     let rate = format!("{:.0}", 0.3 * most);
-    let p99 = || {
-        let measured = load(node.address, &["--rate", &rate, "--warm-up", "300ms", "--duration", "1s"]);
-        measured["latency_us"]["p99"].as_f64().unwrap()
-    };
-    // What else the machine does only ever adds to a latency: the best of several turns is what the node did.
-    let (mut best_without, mut best_with) = (f64::INFINITY, f64::INFINITY);
-    let mut bytes_each = 0;
-    for turn in 0..TURNS_MAX {
-        if turn >= TURNS_MIN && best_with <= GOAL * best_without {
-            break;
+    let pid = node.child.id().to_string();
+    let turn = || {
+        let arguments = ["--rate", &rate, "--warm-up", "300ms", "--duration", "1s", "--server-pid", &pid];
+        let measured = load(node.address, &arguments);
+        let figure = |value: &Value| value.as_f64().unwrap();
+        Turn {
+            p99_us: figure(&measured["latency_us"]["p99"]),
+            cpu_us: figure(&measured["server_cpu_us_per_operation"]),
         }
-        let without = p99();
+    };
+    let (mut alone, mut beside): (Vec<Turn>, Vec<Turn>) = (Vec::new(), Vec::new());
+    let mut bytes_each = 0;
+    while alone.len() < TURNS_MIN || (alone.len() < TURNS_MAX && p99_ratio(&alone, &beside) > GOAL) {
+        // The writers of the drip want a processor as well, which is not the node's doing: they have it in either turn.
+        let (mut crowd, held) = Crowd::elsewhere();
+        alone.push(crowd.drip_beside(turn));
+        drop((crowd, held));
         let before = node.resident_bytes();
         let mut crowd = Crowd::gather(node.address);
-        let done = AtomicBool::new(false);
-        let with = std::thread::scope(|scope| {
-            let crowd = &mut crowd;
-            scope.spawn(|| crowd.drip(&done));
-            let with = p99();
-            done.store(true, Ordering::Relaxed);
-            with
-        });
-        bytes_each = bytes_each.max(node.resident_bytes().saturating_sub(before) / (IDLE + DRIPPING));
+        beside.push(crowd.drip_beside(turn));
         assert_eq!(crowd.idle.len(), IDLE);
+        bytes_each = bytes_each.max(node.resident_bytes().saturating_sub(before) / (IDLE + DRIPPING));
+        let (without, with) = (&alone[alone.len() - 1], &beside[beside.len() - 1]);
         println!(
-            "rate {rate}: p99 {without:.0} us alone, {with:.0} us beside {IDLE} idle and {DRIPPING} dripping"
+            "rate {rate}: p99 {:.0} us and {:.2} us of the node's time an operation alone, {:.0} us and {:.2} us \
+             beside {IDLE} idle and {DRIPPING} dripping",
+            without.p99_us, without.cpu_us, with.p99_us, with.cpu_us
         );
-        (best_without, best_with) = (best_without.min(without), best_with.min(with));
         drop(crowd);
         let mut client = Client::connect(node.address);
         wait_until("the crowd has gone", || client.info("connected_clients") == 1);
     }
-    let ratio = best_with / best_without;
-    println!("best p99 x {ratio:.2}; {bytes_each} bytes of resident memory a connection");
+    let ratio = p99_ratio(&alone, &beside);
+    let least = |turns: &[Turn]| turns.iter().map(|turn| turn.cpu_us).fold(f64::INFINITY, f64::min);
+    // Each slow client sends ten bytes a second, and each byte is a read of its own.
+    let bytes_an_operation = 10.0 * DRIPPING as f64 / (0.3 * most);
+    let cpu_us_a_byte = (least(&beside) - least(&alone)) / bytes_an_operation;
+    println!(
+        "best p99 x {ratio:.2}; {cpu_us_a_byte:.2} us of the node's time a byte that drips; {bytes_each} bytes of \
+         resident memory a connection"
+    );
+    assert!(cpu_us_a_byte < CPU_US_A_BYTE_MAX, "{cpu_us_a_byte}");
+    assert!(bytes_each < 4096, "{bytes_each}");
+    let (best, worst) = alone.iter().fold((f64::INFINITY, 0.0_f64), |(best, worst), turn| {
+        (best.min(turn.p99_us), worst.max(turn.p99_us))
+    });
+    if ratio > GOAL + MARGIN && worst > UNDECIDED * best {
+        println!("p99 undecided: without the crowd alone it was anything from {best:.0} to {worst:.0} us");
+        return;
+    }
     assert!(ratio <= GOAL + MARGIN, "{ratio}");
+}
+
+/// What else the machine does only ever adds to a latency: the best of several turns is what the node did.
+fn p99_ratio(alone: &[Turn], beside: &[Turn]) -> f64 {
+    let best = |turns: &[Turn]| turns.iter().map(|turn| turn.p99_us).fold(f64::INFINITY, f64::min);
+    best(beside) / best(alone)
 }
 
 #[test]

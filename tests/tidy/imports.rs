@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("message", &["types"]),
     ("operation", &["types", "message"]),
     ("protocol", &["message", "types"]),
-    ("store", &["operation", "message", "hybrid_clock", "types", "config"]),
+    ("store", &["operation", "message", "hybrid_clock", "types", "config", "cluster"]),
     ("metrics", &["types", "message", "config"]),
     ("client", &["protocol", "message", "types"]),
     ("history", &["types"]),

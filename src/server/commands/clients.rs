@@ -91,7 +91,7 @@ fn is_let_in(context: &mut Context<'_>, user: &[u8], guess: &[u8]) -> bool {
         None => true,
     };
     if right && user == USER {
-        context.session.authenticated = true;
+        context.session.authenticate();
         return true;
     }
     let mut answer = Vec::new();
@@ -136,7 +136,7 @@ pub(super) fn hello(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
     {
         return Ok(());
     }
-    if !context.session.authenticated {
+    if !context.session.is_authenticated() {
         let text = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
                     AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                     version at the same time";
@@ -277,17 +277,18 @@ fn set_info(session: &mut Session, attribute: &[u8], value: &[u8]) -> Result<(),
 
 /// What CLIENT REPLY chooses; only `ON` is answered.
 fn choose_replies(context: &mut Context<'_>, choice: &[u8]) -> Result<(), CommandError> {
-    context.session.replies = match choice.to_ascii_uppercase().as_slice() {
+    let replies = match choice.to_ascii_uppercase().as_slice() {
         b"ON" => {
             reply::ok(context.out.bytes());
             Replies::All
         }
         b"OFF" => Replies::None,
         // Where none is sent there is none to skip.
-        b"SKIP" if context.session.replies == Replies::None => Replies::None,
+        b"SKIP" if context.session.replies() == Replies::None => Replies::None,
         b"SKIP" => Replies::SkipOne,
         _ => return Err(CommandError::Syntax),
     };
+    context.session.set_replies(replies);
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub(super) fn ask(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resul
 type Section = fn(&mut String, &Engine, &Recorder);
 
 /// Sections by name; those that are shown when none is asked for come with `true`.
-const SECTIONS: [(&str, bool, Section); 8] = [
+const SECTIONS: [(&str, bool, Section); 9] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
@@ -31,6 +31,7 @@ const SECTIONS: [(&str, bool, Section); 8] = [
     ("commandstats", false, command_stats),
     ("errorstats", true, error_stats),
     ("latencystats", false, latency_stats),
+    ("cluster", true, cluster),
     ("keyspace", true, keyspace),
 ];
 
@@ -117,6 +118,8 @@ const fn error_counter(kind: ErrorKind) -> &'static str {
         ErrorKind::TooLarge => "errors_too_large",
         ErrorKind::OutOfMemory => "errors_out_of_memory",
         ErrorKind::Overloaded => "errors_overloaded",
+        ErrorKind::Unavailable => "errors_unavailable",
+        ErrorKind::Unknown => "errors_unknown",
     }
 }
 
@@ -165,6 +168,22 @@ fn error_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
             let _ = write!(text, "errorstat_{}:count={count}\r\n", kind.name());
         }
     }
+}
+
+fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
+    // For clients of Redis: none of them is ever told to go elsewhere.
+    line(text, "cluster_enabled", 0);
+    let (Some(acquaintance), Some(replication)) = (&engine.shared.acquaintance, &engine.replication) else {
+        return;
+    };
+    let own = usize::from(acquaintance.own.node.0);
+    line(text, "node", own);
+    line(text, "nodes", acquaintance.links.len());
+    for (node, links) in acquaintance.links.iter().enumerate().filter(|(node, _)| *node != own) {
+        // Each worker has its own.
+        line(text, &format!("node{node}_links"), links.load(Ordering::Relaxed));
+    }
+    line(text, "worker_operations_under_way", replication.under_way());
 }
 
 fn keyspace(text: &mut String, engine: &Engine, _merged: &Recorder) {

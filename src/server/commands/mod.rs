@@ -38,6 +38,7 @@ use crate::types::{KeyHash, WallTime};
 pub(crate) use client_filter::ClientFilter;
 pub(crate) use clients::describe;
 pub(crate) use info::{info, latencies, stats_counters};
+pub(crate) use strings::{check_sizes, plain_write};
 
 /// The number of a command: its place in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -462,15 +463,18 @@ impl CommandError {
 
     #[cold]
     fn answer(&self, context: &mut Context<'_>, operation: Option<u16>) {
-        let name = context.command.name;
-        let text = match self {
+        context.engine.recorder.error(self.kind(), operation);
+        reply::error(context.out.bytes(), self.text(context.command.name));
+    }
+
+    /// What a client of the command of this name is told.
+    pub(crate) fn text(&self, name: &str) -> Vec<u8> {
+        match self {
             Self::Arity => format!("ERR wrong number of arguments for '{name}' command").into(),
             Self::ExpireTime => format!("ERR invalid expire time in '{name}' command").into(),
             Self::Other(text) => text.clone(),
             other => other.to_string().into(),
-        };
-        context.engine.recorder.error(self.kind(), operation);
-        reply::error(context.out.bytes(), &text);
+        }
     }
 
     /// An error that quotes what a client said, between two texts.

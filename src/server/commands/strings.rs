@@ -84,7 +84,7 @@ fn for_each_prefetched(
 
 /// Refuses a key or a value beyond its limit.
 #[inline]
-pub(super) fn check_sizes(engine: &Engine, key: &[u8], value_bytes: usize) -> Result<(), CommandError> {
+pub(crate) fn check_sizes(engine: &Engine, key: &[u8], value_bytes: usize) -> Result<(), CommandError> {
     let limits = &engine.shared.limits;
     if key.len() > limits.key_bytes_max {
         return Err(CommandError::KeyTooLarge(limits.key_bytes_max));
@@ -126,6 +126,36 @@ pub(super) fn mset(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resu
     })?;
     reply::ok(context.out.bytes());
     Ok(())
+}
+
+/// A value to write, and when it expires, if ever.
+type PlainWrite<'a> = (&'a [u8], Option<WallTime>);
+
+/// What SET, SETEX or PSETEX writes, if that does not depend on what is there.
+pub(crate) fn plain_write<'a>(
+    engine: &Engine,
+    name: &str,
+    arguments: &Arguments<'a>,
+) -> Result<Option<PlainWrite<'a>>, CommandError> {
+    let value_at = if name == "set" { 2 } else { 3 };
+    let value = arguments.get(value_at).ok_or(CommandError::Arity)?;
+    check_sizes(engine, &arguments[1], value.len())?;
+    let now = engine.clock.wall();
+    let at = match name {
+        "setex" => Some(expiry_of(b"EX", &arguments[2], now)?),
+        "psetex" => Some(expiry_of(b"PX", &arguments[2], now)?),
+        _ => {
+            let options = SetOptions::parse(arguments)?;
+            let depends = options.condition != Condition::Always || options.equal_to.is_some();
+            match options.expiry(now)? {
+                _ if depends || options.get => return Ok(None),
+                ExpiryChange::At(at) => Some(at),
+                ExpiryChange::Clear => None,
+                ExpiryChange::Keep | ExpiryChange::AfterMs(_) => return Ok(None),
+            }
+        }
+    };
+    Ok(Some((value, at)))
 }
 
 pub(super) fn setex(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {

@@ -1,8 +1,9 @@
 //! Merging: the order and the number of times in which cells come make no difference.
 
 use super::{Writer, get, store};
+use crate::cluster::replica::Merged;
 use crate::message::peer::{Cell, Content};
-use crate::store::{Merged, OutOfMemory, Store};
+use crate::store::{OutOfMemory, Store};
 use crate::types::{Stamp, Version, WallTime, WriterId};
 
 const NOW: WallTime = WallTime(50);
@@ -28,7 +29,7 @@ fn the_higher_rank_stays_and_says_what_it_replaced() {
     let store = store(2, None);
     let mark = Cell { version: version(5, 1), content: Content::Expired };
     assert_eq!(merge(&store, value(5, b"five")), Merged::Stored { existed: false });
-    assert_eq!(merge(&store, value(5, b"five")), Merged::Present);
+    assert_eq!(merge(&store, value(5, b"five")), Merged::Stored { existed: false });
     assert_eq!(merge(&store, value(4, b"four")), Merged::Superseded { by: value(5, b"").rank() });
     assert_eq!(merge(&store, mark), Merged::Stored { existed: true });
     assert_eq!(merge(&store, value(5, b"five")), Merged::Superseded { by: mark.rank() });

@@ -1,0 +1,85 @@
+//! A worker's dealings with other nodes: their events, their turn, and the replies that it brings to clients.
+//!
+//! Invariant: a client's replies are written in one go when all that came in a turn are known, and what it said
+//! meanwhile goes on after them.
+
+use crate::message::Refusal;
+use crate::metrics::ErrorKind;
+use crate::server::replication::{Finished, LINKS, OperationResult};
+use crate::server::worker::Worker;
+use mio::event::Event;
+
+impl Worker {
+    /// Remembers what an event of another node says.
+    #[cold]
+    pub(super) fn note_peer(&mut self, token: usize, event: &Event) {
+        if token >= LINKS
+            && let Some(replication) = &mut self.engine.replication
+        {
+            replication.note(event);
+        }
+    }
+
+    /// Lets the cluster have its turn, if there is one.
+    #[inline]
+    pub(super) fn attend_peers(&mut self) {
+        if self.engine.replication.is_some() {
+            self.attend_cluster();
+        }
+    }
+
+    fn attend_cluster(&mut self) {
+        let engine = &mut self.engine;
+        let Some(replication) = &mut engine.replication else { return };
+        replication.attend(engine.now, engine.clock.wall(), self.poll.registry(), &engine.shared.store);
+        let (finished, bytes) = replication.take_finished();
+        let now = self.time.now();
+        let mut touched = Vec::new();
+        for reply in &finished {
+            self.count(reply, now.nanos_since(reply.waiter.begun));
+            if self.tell(reply, &bytes[reply.bytes.clone()]) {
+                touched.push(reply.waiter.connection);
+            }
+        }
+        for slot in touched {
+            if self.connections.contains(slot) {
+                self.write(slot);
+                self.settle(slot);
+            }
+        }
+        if let Some(replication) = &mut self.engine.replication {
+            replication.give_back(finished, bytes);
+        }
+    }
+
+    fn count(&mut self, reply: &Finished, elapsed_ns: u64) {
+        let recorder = &mut self.engine.recorder;
+        let operation = reply.waiter.operation;
+        recorder.record(operation, elapsed_ns);
+        let kind = match reply.result {
+            OperationResult::Done => return,
+            OperationResult::Refused(Refusal::OutOfMemory) => ErrorKind::OutOfMemory,
+            OperationResult::Refused(Refusal::Overloaded) => ErrorKind::Overloaded,
+            OperationResult::Refused(_) => ErrorKind::Unavailable,
+            OperationResult::Unknown => ErrorKind::Unknown,
+        };
+        recorder.error(kind, Some(operation));
+    }
+
+    /// Hands a reply to its client, if that is still there; `true` if the client is to be attended to and is not yet.
+    fn tell(&mut self, reply: &Finished, bytes: &[u8]) -> bool {
+        let waiter = &reply.waiter;
+        let Some(connection) = self.connections.get_mut(waiter.connection) else { return false };
+        if connection.session.id != waiter.session || connection.parting_since.is_some() {
+            return false;
+        }
+        let Some(conversation) = &mut connection.conversation else { return false };
+        let mut output = connection.output.take().or_else(|| self.spare_outputs.pop()).unwrap_or_default();
+        let before = output.waiting_bytes();
+        conversation.accept(waiter.sequence, waiter.part, bytes, output.bytes());
+        let first = before == 0 && output.waiting_bytes() > 0;
+        let resumes = std::mem::take(&mut connection.session.waiting);
+        connection.output = Some(output);
+        first || resumes
+    }
+}

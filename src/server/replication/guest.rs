@@ -1,0 +1,99 @@
+//! A link that another node has to this worker: inquiries come in, answers go out.
+//!
+//! Invariant: no inquiry is looked at before the guest has introduced itself as a node of this cluster, in the life
+//! that is known of it; each then gets exactly one answer, in the order in which they came.
+
+use mio::event::Event;
+use mio::net::TcpStream;
+
+use crate::cluster::replica::Replica;
+use crate::config::link::HANDSHAKE_TIMEOUT;
+use crate::protocol::Limits;
+use crate::protocol::handshake::{
+    HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake, encode_handshake,
+};
+use crate::protocol::peer::{PeerMessage, decode_peer, encode_answer};
+use crate::protocol::{Field, ProtocolError};
+use crate::server::replication::link::LinkError;
+use crate::server::replication::wire::Wire;
+use crate::store::Store;
+use crate::types::{Timestamp, WallTime};
+
+/// A link, from the side that answers.
+pub(super) struct Guest {
+    wire: Wire,
+    since: Timestamp,
+    welcomed: bool,
+    /// It is in the list of those that have something to do.
+    pub(super) queued: bool,
+}
+
+impl Guest {
+    pub(super) fn new(stream: TcpStream, now: Timestamp) -> Self {
+        Self { wire: Wire::new(stream), since: now, welcomed: false, queued: false }
+    }
+
+    /// Notes what an event says.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.wire.note(event);
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        self.wire.has_more()
+    }
+
+    /// Whether it has not said in time who it is.
+    pub(super) fn is_late(&self, now: Timestamp) -> bool {
+        !self.welcomed && now > self.since.after(HANDSHAKE_TIMEOUT)
+    }
+
+    /// Takes in what came, answers it and sends the answers.
+    ///
+    /// # Errors
+    /// The link is to be closed.
+    pub(super) fn attend(
+        &mut self,
+        own: &Handshake,
+        accept: impl FnOnce(&Handshake) -> Result<(), LinkRefusal>,
+        replica: &Replica,
+        store: &Store,
+        wall: WallTime,
+        limits: &Limits,
+    ) -> Result<(), LinkError> {
+        let ended = self.wire.receive();
+        if !self.welcomed && !self.welcome(own, accept)? {
+            return Ok(ended.map(drop)?);
+        }
+        self.wire.frames(limits, |frame, output| match decode_peer(frame, limits)? {
+            PeerMessage::Inquiry(inquiry) => {
+                replica.serve(&inquiry, store, wall, |answer| encode_answer(&answer, output));
+                Ok(())
+            }
+            PeerMessage::Answer(_) => Err(LinkError::Misplaced),
+        })?;
+        self.wire.flush()?;
+        Ok(ended.map(drop)?)
+    }
+
+    /// Hears who it is and tells it whether it is welcome; `false` if it has not said so yet.
+    fn welcome(
+        &mut self,
+        own: &Handshake,
+        accept: impl FnOnce(&Handshake) -> Result<(), LinkRefusal>,
+    ) -> Result<bool, LinkError> {
+        let Some(bytes) = self.wire.take::<HANDSHAKE_BYTES>() else { return Ok(false) };
+        let judged = match decode_handshake(&bytes) {
+            Ok(theirs) if theirs.purpose == Purpose::Hello => accept(&theirs),
+            Ok(_) => return Err(LinkError::Misplaced),
+            Err(ProtocolError { field: Field::ProtocolVersion, .. }) => Err(LinkRefusal::Version),
+            Err(error) => return Err(error.into()),
+        };
+        let purpose = judged.map_or_else(Purpose::Refused, |()| Purpose::Welcome);
+        self.wire.output().extend_from_slice(&encode_handshake(&Handshake { purpose, ..*own }));
+        self.wire.flush()?;
+        judged.map_err(LinkError::Refused)?;
+        self.wire.stream().set_nodelay(true)?;
+        self.welcomed = true;
+        Ok(true)
+    }
+}

@@ -1,0 +1,392 @@
+//! What makes a worker part of a cluster: its coordinator, its links to the other nodes, theirs to it, and the replica
+//! that this node is.
+//!
+//! Invariant: every worker has a link of its own to every node and coordinates what its own clients ask; a request
+//! never changes thread. Nothing here decides what a level means: that is [`Coordinator`] and [`Replica`].
+//!
+//! ```text
+//! client ─► requests ─► Coordinator ─► outbox ─┬─► link ───────► guest ─► Replica ─► store   (another node)
+//!    ▲                      ▲                  └─► own Replica ─► store
+//!    └── conversation ◄─────┴── answers ◄─────────────────────────┘
+//! ```
+
+mod conversation;
+mod guest;
+mod link;
+mod outbox;
+mod requests;
+mod wire;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use crate::cluster::coordinator::Coordinator;
+use crate::cluster::replica::Replica;
+use crate::cluster::ring::{Member, Ring};
+use crate::cluster::view::View;
+use crate::config::{ClusterConfig, DRIFT_MAX_DEFAULT, Limits, VIRTUAL_NODES_DEFAULT, link::GUESTS_MAX};
+use crate::hybrid_clock::HybridClock;
+use crate::protocol::Limits as FrameLimits;
+use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
+use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::store::Store;
+use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, Zone};
+
+pub(crate) use conversation::Conversation;
+pub(crate) use outbox::{Finished, OperationResult};
+pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
+
+use guest::Guest;
+use link::{Change, Link, LinkError};
+use outbox::Outbox;
+
+/// The epoch of a cluster whose list of nodes is fixed.
+const FIXED_EPOCH: Epoch = Epoch(1);
+
+/// Tokens from here on are of links to other nodes, by number.
+pub(crate) const LINKS: usize = 1 << 62;
+/// Tokens from here on are of links that other nodes have to this one, by slot.
+const GUESTS: usize = LINKS + (1 << 60);
+/// The token of the listener for other nodes.
+const PEER_LISTENER: Token = Token(GUESTS + (1 << 60));
+
+/// How often links are looked at that nothing happens on.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// What all workers of a node know of the others.
+pub(crate) struct Acquaintance {
+    /// Who this node is.
+    pub(crate) own: Handshake,
+    /// The life in which each node was met first, by number; 0: never.
+    runs: Box<[AtomicU64]>,
+    /// How many links to each node are up, of all workers.
+    pub(crate) links: Box<[AtomicU64]>,
+}
+
+impl Acquaintance {
+    pub(crate) fn new(config: &ClusterConfig, run: RunId) -> Self {
+        let counters = || config.peers().iter().map(|_| AtomicU64::new(0)).collect();
+        let own = Handshake { purpose: Purpose::Hello, cluster: config.id(), node: config.own(), run };
+        Self { own, runs: counters(), links: counters() }
+    }
+
+    /// Judges who has introduced itself, and remembers it.
+    fn accept(&self, theirs: &Handshake) -> Result<(), LinkRefusal> {
+        if theirs.cluster != self.own.cluster {
+            return Err(LinkRefusal::Cluster);
+        }
+        let known = self.runs.get(usize::from(theirs.node.0)).filter(|_| theirs.node != self.own.node);
+        let Some(known) = known else { return Err(LinkRefusal::Node) };
+        let run = theirs.run.0.get();
+        match known.compare_exchange(0, run, Ordering::Relaxed, Ordering::Relaxed) {
+            Err(present) if present != run => Err(LinkRefusal::Restarted),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A life's number, which nobody else has.
+pub(crate) fn new_run(random: u64) -> RunId {
+    RunId(NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN))
+}
+
+/// One worker's part in the cluster.
+pub(crate) struct Replication {
+    acquaintance: Arc<Acquaintance>,
+    coordinator: Coordinator,
+    outbox: Outbox,
+    replica: Replica,
+    view: View,
+    links: Vec<Link>,
+    guests: Slab<Guest>,
+    listener: TcpListener,
+    /// The kernel may hold links to accept.
+    accepting: bool,
+    /// Guests that have something to do.
+    queued: Vec<usize>,
+    /// An answer of the own replica, on its way to the coordinator.
+    answer: Vec<u8>,
+    limits: FrameLimits,
+    look_around_at: Timestamp,
+}
+
+impl Replication {
+    pub(crate) fn new(
+        config: &ClusterConfig,
+        acquaintance: Arc<Acquaintance>,
+        listener: TcpListener,
+        clock: HybridClock,
+        hash_seed: u64,
+        limits: &Limits,
+        seed: u64,
+    ) -> Self {
+        let numbers = (0..config.peers().len() as u16).map(NodeNumber);
+        let member = |node| Member { node, zone: Zone(0), virtual_nodes: VIRTUAL_NODES_DEFAULT };
+        let members: Vec<Member> = numbers.map(member).collect();
+        let ring = Arc::new(Ring::new(&members, config.replication_factor, hash_seed));
+        let view = View::new(FIXED_EPOCH, ring, config.own(), []);
+        let coordinator = Coordinator::new(Arc::new(view.clone()), clock, config.coordinator.clone(), seed);
+        let link = |(number, &address): (usize, &SocketAddr)| Link::new(address, Token(LINKS + number));
+        let bounded = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self {
+            acquaintance,
+            coordinator,
+            outbox: Outbox::new(config.peers().len()),
+            replica: Replica { epoch: FIXED_EPOCH, serving: true, drift_max: DRIFT_MAX_DEFAULT },
+            view,
+            links: config.peers().iter().enumerate().map(link).collect(),
+            guests: Slab::new(),
+            listener,
+            accepting: false,
+            queued: Vec::new(),
+            answer: Vec::new(),
+            limits: FrameLimits {
+                key_bytes_max: bounded(limits.key_bytes_max),
+                value_bytes_max: bounded(limits.value_bytes_max),
+                frame_bytes_max: bounded(limits.key_bytes_max + limits.value_bytes_max)
+                    .saturating_add(PEER_OVERHEAD_BYTES_MAX),
+                batch_count_max: 0,
+            },
+            look_around_at: Timestamp::default(),
+        }
+    }
+
+    /// Starts to listen for other nodes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
+        registry.register(&mut self.listener, PEER_LISTENER, Interest::READABLE)
+    }
+
+    /// Operations under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.coordinator.under_way()
+    }
+
+    /// Shows it the time at the beginning of a turn.
+    pub(crate) fn observe(&mut self, wall: WallTime) {
+        self.coordinator.observe(wall);
+        self.outbox.wall_ms = wall.0;
+    }
+
+    /// Remembers what an event says.
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event.token() {
+            PEER_LISTENER => self.accepting = true,
+            Token(token) if token >= GUESTS => {
+                let slot = token - GUESTS;
+                let Some(guest) = self.guests.get_mut(slot) else { return };
+                guest.note(event);
+                if !guest.queued {
+                    guest.queued = true;
+                    self.queued.push(slot);
+                }
+            }
+            Token(token) => {
+                if let Some(link) = self.links.get_mut(token - LINKS) {
+                    link.note(event);
+                }
+            }
+        }
+    }
+
+    /// How long there is nothing to do unless an event comes, `now` being the time.
+    pub(crate) fn idle_for(&self, now: Timestamp) -> Duration {
+        let to_send = self.outbox.staged.iter().any(|staged| !staged.is_empty());
+        let to_read = self.accepting || !self.queued.is_empty() || self.links.iter().any(Link::has_more);
+        if to_send || to_read {
+            return Duration::ZERO;
+        }
+        let next =
+            self.coordinator.next_timeout().map_or(self.look_around_at, |at| at.min(self.look_around_at));
+        Duration::from_nanos(next.nanos_since(now))
+    }
+
+    /// Has its turn: answers other nodes, takes in their answers, sends what is to be sent.
+    pub(crate) fn attend(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, store: &Store) {
+        self.accept_guests(now, registry);
+        self.attend_guests(wall, store);
+        self.attend_links(now, registry);
+        let outbox = &mut self.outbox;
+        self.coordinator.handle_timeout(now, &mut |order| outbox.take(order));
+        // What is answered here may order more of the own replica.
+        while self.serve_own(wall, store) {}
+        self.send(now);
+        if now >= self.look_around_at {
+            self.look_around_at = now.after(LOOK_AROUND);
+            self.guests.retain(|_, guest| !guest.is_late(now));
+        }
+    }
+
+    /// Takes out the replies that have come, and their bytes.
+    pub(crate) fn take_finished(&mut self) -> (Vec<Finished>, Vec<u8>) {
+        (std::mem::take(&mut self.outbox.finished), std::mem::take(&mut self.outbox.bytes))
+    }
+
+    /// Gives the buffers back.
+    pub(crate) fn give_back(&mut self, mut finished: Vec<Finished>, mut bytes: Vec<u8>) {
+        finished.clear();
+        bytes.clear();
+        bytes.shrink_to(crate::config::link::KEPT_BYTES_MAX);
+        (self.outbox.finished, self.outbox.bytes) = (finished, bytes);
+    }
+
+    fn accept_guests(&mut self, now: Timestamp, registry: &Registry) {
+        while self.accepting {
+            let Ok((mut stream, _)) = self.listener.accept() else {
+                // What could not be accepted is tried again at the next event.
+                self.accepting = false;
+                return;
+            };
+            if self.guests.len() >= GUESTS_MAX {
+                continue;
+            }
+            let entry = self.guests.vacant_entry();
+            let token = Token(GUESTS + entry.key());
+            match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
+                Ok(()) => _ = entry.insert(Guest::new(stream, now)),
+                Err(error) => tracing::warn!(%error, "cannot serve another node's link"),
+            }
+        }
+    }
+
+    fn attend_guests(&mut self, wall: WallTime, store: &Store) {
+        let mut queued = std::mem::take(&mut self.queued);
+        for slot in queued.drain(..) {
+            let Some(guest) = self.guests.get_mut(slot) else { continue };
+            guest.queued = false;
+            let accept = |theirs: &Handshake| self.acquaintance.accept(theirs);
+            let own = &self.acquaintance.own;
+            let attended = guest.attend(own, accept, &self.replica, store, wall, &self.limits);
+            match attended {
+                Ok(()) if guest.has_more() => {
+                    guest.queued = true;
+                    self.queued.push(slot);
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    if !matches!(error, LinkError::Kernel(_)) {
+                        tracing::warn!("closed a link from another node: {error}");
+                    }
+                    self.guests.remove(slot);
+                }
+            }
+        }
+        // Pushed to meanwhile: those with more than one turn takes.
+        if self.queued.is_empty() {
+            self.queued = queued;
+        }
+    }
+
+    fn attend_links(&mut self, now: Timestamp, registry: &Registry) {
+        for number in 0..self.links.len() {
+            let node = NodeNumber(number as u16);
+            if node == self.acquaintance.own.node {
+                continue;
+            }
+            let expects = |theirs: &Handshake| {
+                if theirs.node == node { self.acquaintance.accept(theirs) } else { Err(LinkRefusal::Node) }
+            };
+            let link = &mut self.links[number];
+            let change = link.attend(now, registry, &self.acquaintance.own, expects);
+            let understood = match link.wire() {
+                None => Ok(()),
+                Some(wire) => {
+                    let (coordinator, outbox) = (&mut self.coordinator, &mut self.outbox);
+                    wire.frames(&self.limits, |frame, _| match decode_peer(frame, &self.limits)? {
+                        PeerMessage::Answer(answer) => {
+                            coordinator.answer(node, &answer, &mut |order| outbox.take(order));
+                            Ok(())
+                        }
+                        PeerMessage::Inquiry(_) => Err(LinkError::Misplaced),
+                    })
+                }
+            };
+            self.note_change(node, change);
+            if let Err(error) = understood {
+                let change = self.links[number].lose(now, &error);
+                self.note_change(node, change);
+            }
+        }
+    }
+
+    /// Lets the own replica answer what the coordinator asked of it; `false` if it asked nothing.
+    fn serve_own(&mut self, wall: WallTime, store: &Store) -> bool {
+        let own = self.acquaintance.own.node;
+        let asked = std::mem::take(&mut self.outbox.staged[usize::from(own.0)]);
+        if asked.is_empty() {
+            self.outbox.staged[usize::from(own.0)] = asked;
+            return false;
+        }
+        let mut rest = asked.as_slice();
+        while let Some((message, bytes)) = next_message(rest, &self.limits) {
+            rest = &rest[bytes..];
+            let PeerMessage::Inquiry(inquiry) = message else { continue };
+            self.answer.clear();
+            let answer = &mut self.answer;
+            // Encoded, because what it borrows is under a lock that nothing may be sent under.
+            self.replica.serve(&inquiry, store, wall, |verdict| encode_answer(&verdict, answer));
+            if let Some((PeerMessage::Answer(answer), _)) = next_message(&self.answer, &self.limits) {
+                let outbox = &mut self.outbox;
+                self.coordinator.answer(own, &answer, &mut |order| outbox.take(order));
+            }
+        }
+        // What was ordered meanwhile stands in a new buffer; the old one is kept for the time after.
+        if self.outbox.staged[usize::from(own.0)].is_empty() {
+            let mut asked = asked;
+            asked.clear();
+            self.outbox.staged[usize::from(own.0)] = asked;
+            return false;
+        }
+        true
+    }
+
+    fn send(&mut self, now: Timestamp) {
+        for number in 0..self.links.len() {
+            let node = NodeNumber(number as u16);
+            if node != self.acquaintance.own.node {
+                let change = self.links[number].send(&mut self.outbox.staged[number], now);
+                self.note_change(node, change);
+            }
+        }
+    }
+
+    /// Goes on with a link that came up, or without one that was lost.
+    fn note_change(&mut self, node: NodeNumber, change: Change) {
+        if change == Change::None {
+            return;
+        }
+        let up = change == Change::Up;
+        self.view.set_reachable(node, up);
+        let links = &self.acquaintance.links[usize::from(node.0)];
+        if up {
+            links.fetch_add(1, Ordering::Relaxed)
+        } else {
+            links.fetch_sub(1, Ordering::Relaxed)
+        };
+        let outbox = &mut self.outbox;
+        self.coordinator.adopt(Arc::new(self.view.clone()), &mut |order| outbox.take(order));
+        if !up {
+            self.outbox.staged[usize::from(node.0)].clear();
+            let outbox = &mut self.outbox;
+            self.coordinator.link_lost(node, &mut |order| outbox.take(order));
+        }
+    }
+}
+
+/// The message at the beginning of `bytes`, which this node encoded itself, and how long it is.
+fn next_message<'a>(bytes: &'a [u8], limits: &FrameLimits) -> Option<(PeerMessage<'a>, usize)> {
+    use crate::protocol::frame::{Split, split_frame};
+    let Ok(Split::Frame(frame)) = split_frame(bytes, limits) else { return None };
+    let message = decode_peer(frame, limits).expect("the coordinator's limits are the replica's");
+    Some((message, frame.bytes_total()))
+}

@@ -1,0 +1,173 @@
+//! What a worker's coordinator ordered and is still to be carried out: messages for nodes, replies for clients.
+//!
+//! Invariant: an order is turned into bytes while what it borrows is there; nothing is sent from here. Each reply goes
+//! to the part of the request that it was begun for, or to nobody if its client has gone.
+
+use std::ops::Range;
+
+use slab::Slab;
+
+use crate::cluster::coordinator::{ClientTag, Order};
+use crate::message::{Outcome, Refusal, Reply, RequestId};
+use crate::protocol::client::encode_response;
+use crate::protocol::peer::encode_inquiry;
+use crate::protocol::resp::{RespVersion, reply};
+use crate::types::Timestamp;
+
+/// Which request of which client an operation is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiter {
+    /// The slot of the connection.
+    pub(crate) connection: usize,
+    /// Its session, in case somebody else has that slot by then.
+    pub(crate) session: u64,
+    /// The request, by its place in the conversation.
+    pub(crate) sequence: u64,
+    /// The part of it.
+    pub(crate) part: u32,
+    /// The operation, as it is counted.
+    pub(crate) operation: u16,
+    /// When it was begun.
+    pub(crate) begun: Timestamp,
+    /// What the answer looks like.
+    pub(crate) shape: Shape,
+}
+
+/// What the answer to an operation looks like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// The value, or null.
+    Value(RespVersion),
+    /// The bytes of the value from one place to another, both inclusive.
+    Range { start: i64, end: i64 },
+    /// How long the value is.
+    Length,
+    /// Whether there is one: 1 or 0.
+    Found,
+    /// The name of its type.
+    Type,
+    /// How long until it expires, or when it does, in units of so many milliseconds.
+    Expiry { unit_ms: u64, remaining: bool },
+    /// That it was done.
+    Ok,
+    /// Whether there was one to remove: 1 or 0.
+    Removed,
+    /// A response of the native protocol.
+    Native(RequestId),
+}
+
+/// A reply that has come.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// To what.
+    pub(crate) waiter: Waiter,
+    /// Where it stands among the bytes.
+    pub(crate) bytes: Range<usize>,
+    /// What it is counted as.
+    pub(crate) result: OperationResult,
+}
+
+/// What an operation is counted as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OperationResult {
+    Done,
+    Refused(Refusal),
+    Unknown,
+}
+
+/// Orders that wait.
+pub(crate) struct Outbox {
+    /// Messages to each node by its number, encoded; to the own one as well.
+    pub(super) staged: Vec<Vec<u8>>,
+    waiters: Slab<Waiter>,
+    /// Replies that have come.
+    pub(super) finished: Vec<Finished>,
+    /// Their bytes.
+    pub(super) bytes: Vec<u8>,
+    /// The wall time, for what is answered relative to it.
+    pub(super) wall_ms: u64,
+}
+
+impl Outbox {
+    pub(super) fn new(nodes: usize) -> Self {
+        let staged = (0..nodes).map(|_| Vec::new()).collect();
+        let (finished, bytes) = (Vec::new(), Vec::new());
+        Self { staged, waiters: Slab::new(), finished, bytes, wall_ms: 0 }
+    }
+
+    /// Remembers whom a reply is for.
+    pub(super) fn expect(&mut self, waiter: Waiter) -> ClientTag {
+        ClientTag(self.waiters.insert(waiter) as u64)
+    }
+
+    /// Takes an order.
+    #[inline]
+    pub(super) fn take(&mut self, order: Order<'_>) {
+        match order {
+            Order::Send { to, inquiry } => encode_inquiry(&inquiry, &mut self.staged[usize::from(to.0)]),
+            Order::Reply { client, outcome } => {
+                let waiter = self.waiters.remove(client.0 as usize);
+                let start = self.bytes.len();
+                let result = match outcome {
+                    Outcome::Done(_) => OperationResult::Done,
+                    Outcome::Refused { reason, .. } => OperationResult::Refused(reason),
+                    Outcome::Unknown { .. } => OperationResult::Unknown,
+                };
+                write(waiter.shape, &outcome, self.wall_ms, &mut self.bytes);
+                self.finished.push(Finished { waiter, bytes: start..self.bytes.len(), result });
+            }
+        }
+    }
+}
+
+/// Writes what a client is told.
+#[inline]
+fn write(shape: Shape, outcome: &Outcome<'_>, wall_ms: u64, out: &mut Vec<u8>) {
+    if let Shape::Native(id) = shape {
+        return encode_response(id, outcome, out);
+    }
+    match outcome {
+        Outcome::Done(done) => write_done(shape, done, wall_ms, out),
+        Outcome::Refused { reason, message } => {
+            let name = match reason {
+                Refusal::Overloaded => "OVERLOADED",
+                Refusal::OutOfMemory => "OOM",
+                _ => "UNAVAILABLE",
+            };
+            reply::error(out, format!("{name} {message}"));
+        }
+        Outcome::Unknown { message } => reply::error(out, format!("TIMEOUT {message}")),
+    }
+}
+
+#[inline]
+fn write_done(shape: Shape, done: &Reply<'_>, wall_ms: u64, out: &mut Vec<u8>) {
+    let found = match *done {
+        Reply::Value { value, expires_at, .. } => Some((value, expires_at)),
+        _ => None,
+    };
+    match (shape, found) {
+        (Shape::Value(_), Some((value, _))) => reply::bulk(out, value),
+        (Shape::Value(version), None) => reply::null(out, version),
+        (Shape::Range { start, end }, Some((value, _))) => {
+            reply::bulk(out, crate::operation::range(value, start, end));
+        }
+        (Shape::Range { .. }, None) => reply::bulk(out, b""),
+        (Shape::Length, found) => reply::integer(out, found.map_or(0, |(value, _)| value.len() as i64)),
+        (Shape::Found, found) => reply::integer(out, i64::from(found.is_some())),
+        (Shape::Type, found) => reply::simple(out, if found.is_some() { "string" } else { "none" }),
+        (Shape::Expiry { .. }, None) => reply::integer(out, -2),
+        (Shape::Expiry { .. }, Some((_, None))) => reply::integer(out, -1),
+        (Shape::Expiry { unit_ms, remaining }, Some((_, Some(at)))) => {
+            let ms = if remaining { at.0.saturating_sub(wall_ms) } else { at.0 };
+            // Remaining seconds are rounded to the nearest, moments are cut, as Redis does.
+            let rounding = if remaining { unit_ms / 2 } else { 0 };
+            reply::integer(out, i64::try_from((ms + rounding) / unit_ms).unwrap_or(i64::MAX));
+        }
+        (Shape::Ok, _) => reply::ok(out),
+        (Shape::Removed, _) => {
+            reply::integer(out, i64::from(matches!(done, Reply::Removed { existed: true })));
+        }
+        (Shape::Native(_), _) => unreachable!("it was answered as it is"),
+    }
+}

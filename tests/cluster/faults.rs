@@ -1,0 +1,119 @@
+//! One node of three is killed, paused or restarted under load: the others serve on, and nothing acknowledged is lost.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{Reply, wait_until};
+use crate::load::{judge, work_beside};
+use crate::nodes::Cluster;
+
+/// How long clients work before, during and after a fault.
+const PHASE: Duration = Duration::from_millis(700);
+
+/// How long clients of the other nodes may go without an operation done: what was asked of the lost one is hedged after
+/// ten milliseconds; the rest is for a busy machine.
+const GAP_MAX: Duration = Duration::from_millis(1500);
+
+/// Lets clients work on.
+fn a_while() {
+    // The load goes on meanwhile: this is how long it is measured.
+    std::thread::sleep(PHASE);
+}
+
+#[test]
+fn a_node_that_is_killed_is_not_missed() {
+    let cluster = Cluster::start(3);
+    let pid = cluster.nodes[1].child.id();
+    let served = work_beside(&cluster, &[0, 2], || {
+        a_while();
+        kill(pid, Signal::KILL);
+        a_while();
+    });
+    println!("{} done, longest gap {:?}", served.done, served.longest_gap);
+    judge(&served.history);
+    assert!(served.longest_gap < GAP_MAX, "{:?}", served.longest_gap);
+    assert!(served.done > 1_000, "{}", served.done);
+}
+
+#[test]
+fn a_node_that_is_paused_is_done_without_and_comes_back() {
+    let cluster = Cluster::start(3);
+    let pid = cluster.nodes[2].child.id();
+    let served = work_beside(&cluster, &[0, 1], || {
+        a_while();
+        kill(pid, Signal::STOP);
+        // Longer than a link may be silent.
+        for _ in 0..4 {
+            a_while();
+        }
+        kill(pid, Signal::CONT);
+        a_while();
+    });
+    println!("{} done, longest gap {:?}", served.done, served.longest_gap);
+    judge(&served.history);
+    assert!(served.longest_gap < GAP_MAX, "{:?}", served.longest_gap);
+    for node in 0..3 {
+        wait_until("all are linked again", || cluster.links(node) == 4);
+        cluster.serves_again(node);
+    }
+}
+
+#[test]
+fn without_a_majority_nothing_is_acknowledged_and_with_it_everything_is_still_there() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.resp(0);
+    assert_eq!(client.call(&["SET", "kept", "value"]), Reply::ok());
+    for node in [1, 2] {
+        kill(cluster.nodes[node].child.id(), Signal::STOP);
+    }
+    let (mut unknown, mut acknowledged) = (0, false);
+    wait_until("the silent ones are not asked any more", || {
+        let reply = client.call(&["SET", "kept", "other"]);
+        if reply == Reply::ok() {
+            // A signal takes its time.
+            acknowledged = true;
+            return false;
+        }
+        let error = reply.error();
+        unknown += u32::from(error.starts_with("TIMEOUT "));
+        error.starts_with("UNAVAILABLE ")
+    });
+    assert!(unknown > 0, "what was sent to a silent node may have been applied");
+    assert!(client.call(&["GET", "kept"]).error().starts_with("UNAVAILABLE "));
+    kill(cluster.nodes[2].child.id(), Signal::CONT);
+    let mut value = Reply::Null;
+    wait_until("it serves again", || {
+        value = client.call(&["GET", "kept"]);
+        !matches!(value, Reply::Error(_))
+    });
+    // The other write was not known to be refused at first: it may have taken effect.
+    let earlier = value == Reply::bulk("value") && !acknowledged;
+    assert!(earlier || value == Reply::bulk("other"), "{value:?}");
+}
+
+#[test]
+fn a_node_that_lost_its_data_is_not_counted() {
+    let mut cluster = Cluster::start(3);
+    let mut client = cluster.resp(0);
+    for key in 0..100 {
+        assert_eq!(client.call(&["SET", &format!("key:{key}"), "value"]), Reply::ok());
+    }
+    kill(cluster.nodes[1].child.id(), Signal::KILL);
+    cluster.nodes[1].exit();
+    cluster.restart(1);
+    let mut returned = cluster.resp(1);
+    wait_until("it was told", || {
+        let reply = returned.call(&["GET", "key:1"]);
+        reply.error().starts_with("UNAVAILABLE ")
+    });
+    assert_eq!(client.info("node1_links"), 0);
+    for key in 0..100 {
+        assert_eq!(client.call(&["GET", &format!("key:{key}")]), Reply::bulk("value"));
+    }
+}
+
+fn kill(pid: u32, signal: Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
+    rustix::process::kill_process(pid, signal).expect("it runs");
+}

@@ -1,0 +1,103 @@
+//! What a cluster answers, through whichever node it is asked.
+
+use annulus::client::Error;
+use annulus::message::Refusal;
+use annulus::types::Level;
+
+use crate::harness::{Client, Reply};
+use crate::nodes::Cluster;
+
+#[test]
+fn what_is_written_through_one_node_is_read_through_any() {
+    let cluster = Cluster::start(3);
+    let mut clients: Vec<Client> = (0..3).map(|node| cluster.resp(node)).collect();
+    for (round, level) in [Level::Quorum, Level::All].into_iter().enumerate() {
+        let mut natives: Vec<_> = (0..3).map(|node| cluster.native(node, level)).collect();
+        for writer in 0..3 {
+            for key in 0..50 {
+                let (key, value) = (format!("key:{key}"), format!("{round}:{writer}:{key}"));
+                assert_eq!(clients[writer].call(&["SET", &key, &value]), Reply::ok());
+                let reader = (writer + 1) % 3;
+                assert_eq!(clients[reader].call(&["GET", &key]), Reply::bulk(&value));
+                let entry = natives[reader].get(key.as_bytes()).unwrap().expect("it was written");
+                assert_eq!(entry.value, value.as_bytes());
+                let newer = natives[reader].put(key.as_bytes(), b"newer").unwrap();
+                assert!(newer > entry.version);
+                assert_eq!(clients[writer].call(&["GET", &key]), Reply::bulk("newer"));
+            }
+        }
+    }
+    let mut one = cluster.native(2, Level::One);
+    assert!(one.put(b"one", b"1").is_ok() && one.get(b"one").is_ok());
+    assert_eq!(clients[0].call(&["DEL", "key:1", "key:2", "none"]), Reply::Integer(2));
+    let gone = Reply::List(vec![Reply::Null, Reply::bulk("newer")]);
+    assert_eq!(clients[1].call(&["MGET", "key:1", "key:3"]), gone);
+    assert_eq!(clients[2].call(&["EXISTS", "key:1", "key:3", "key:3"]), Reply::Integer(2));
+}
+
+#[test]
+fn values_expire_everywhere_and_parts_of_them_are_read_anywhere() {
+    let cluster = Cluster::start(3);
+    let (mut writer, mut reader) = (cluster.resp(0), cluster.resp(2));
+    assert_eq!(writer.call(&["SET", "short", "value", "PX", "150"]), Reply::ok());
+    assert_eq!(writer.call(&["SETEX", "long", "100", "0123456789"]), Reply::ok());
+    assert_eq!(reader.call(&["TTL", "long"]), Reply::Integer(100));
+    assert_eq!(reader.call(&["GETRANGE", "long", "-3", "-2"]), Reply::bulk("78"));
+    assert_eq!(reader.call(&["STRLEN", "long"]), Reply::Integer(10));
+    assert_eq!(reader.call(&["TYPE", "long"]), Reply::Simple("string".into()));
+    crate::harness::wait_until("it expires", || reader.call(&["GET", "short"]) == Reply::Null);
+    assert_eq!(writer.call(&["TTL", "short"]), Reply::Integer(-2));
+    assert_eq!(writer.call(&["MSET", "a", "1", "b", "2"]), Reply::ok());
+    assert_eq!(reader.call(&["MGET", "a", "b"]), Reply::List(vec![Reply::bulk("1"), Reply::bulk("2")]));
+}
+
+#[test]
+fn a_pipeline_is_answered_in_its_order() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.resp(1);
+    let mut requests = Vec::new();
+    let mut expected = Vec::new();
+    for round in 0..200 {
+        let (key, value) = (format!("key:{}", round % 7), format!("{round}"));
+        requests.extend(crate::harness::request(&["SET", &key, &value]));
+        requests.extend(crate::harness::request(&["GET", &key]));
+        expected.extend([Reply::ok(), Reply::bulk(&value)]);
+        if round % 10 == 0 {
+            requests.extend(crate::harness::request(&["PING"]));
+            requests.extend(crate::harness::request(&["MGET", &key, "none"]));
+            expected.push(Reply::Simple("PONG".into()));
+            expected.push(Reply::List(vec![Reply::bulk(&value), Reply::Null]));
+        }
+    }
+    client.send(&requests);
+    for expected in expected {
+        assert_eq!(client.reply(), expected);
+    }
+}
+
+#[test]
+fn what_needs_agreement_is_refused_and_says_so() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.resp(0);
+    for command in [
+        &["INCR", "k"][..],
+        &["SET", "k", "v", "NX"],
+        &["APPEND", "k", "v"],
+        &["GETSET", "k", "v"],
+        &["EXPIRE", "k", "10"],
+        &["RENAME", "k", "l"],
+        &["FLUSHALL"],
+        &["SCAN", "0"],
+    ] {
+        let error = client.call(command).error();
+        assert!(error.starts_with("UNAVAILABLE "), "{command:?}: {error}");
+    }
+    assert_eq!(client.call(&["GET", "k"]), Reply::Null);
+    let mut native = cluster.native(0, Level::Linearizable);
+    match native.put(b"k", b"v") {
+        Err(Error::Refused { reason: Refusal::Unavailable, message }) => {
+            assert!(message.contains("linearizable"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
