@@ -182,6 +182,7 @@ fn an_interrupted_run_reports_what_it_has_and_says_so() {
 }
 
 fn operations_of_steps(report: &Value) -> f64 {
+    assert_eq!(report["search"]["steps"][0]["verdict"], "unfinished");
     report["search"]["steps"][0]["operations_per_second"].as_f64().unwrap()
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn page(results: &[Report], floor_us: Option<f64>) -> String {
         "Microseconds by rate; filled: the objective was met, hollow: it was missed; lines: its bounds.",
         searches(results),
     );
-    let kind = if results.iter().any(|result| result.load.rate_per_second.is_some()) {
+    let kind = if results.iter().any(|result| result.load.arrivals.is_some()) {
         "from the moment a request was due"
     } else {
         "from send to reply, in a closed loop: a stall hides the requests that it held up"
@@ -91,7 +91,9 @@ pub(crate) fn page(results: &[Report], floor_us: Option<f64>) -> String {
         "Of each slice, microseconds.",
         over_time(&measured, |slice| slice.max_us, true, None),
     );
-    let rate = results.iter().find_map(|result| result.load.rate_per_second);
+    let rate = results
+        .iter()
+        .find_map(|result| result.load.rate_per_second.or(result.search.as_ref()?.found_per_second));
     figure(
         &mut body,
         "Throughput over time",

@@ -178,14 +178,25 @@ pub(crate) struct Bound {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) rate_per_second: f64,
-    /// Whether latencies stayed within the objective, and what was due was answered.
-    pub(crate) is_met: bool,
+    pub(crate) verdict: Verdict,
     pub(crate) operations_per_second: f64,
     pub(crate) latency_us: Latency,
     /// Share of the requests that the generator itself sent late.
     pub(crate) sent_late: f64,
     /// Whether the step was ended as soon as its outcome was certain.
     pub(crate) cut_short: bool,
+}
+
+/// What a step of a search came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// Latencies stayed within the objective, and what was due was answered.
+    Met,
+    /// They did not, or it was not.
+    Missed,
+    /// The run ended before that could be told.
+    Unfinished,
 }
 
 /// How an open loop kept its schedule.

@@ -12,8 +12,8 @@ use crate::dialect::Dialect;
 use crate::inserts::Inserts;
 use crate::mix::Mix;
 use crate::plan::{Plan, Shared};
-use crate::report::{Bound, Phase, Report, SearchReport, Step};
-use crate::search::Search;
+use crate::report::{Bound, OpenLoop, Phase, Report, SearchReport, Step, Verdict};
+use crate::search::{Objective, Search};
 use crate::settings::{SearchSettings, Settings, Until};
 use crate::stop::Stop;
 use crate::watch::Watch;
@@ -70,7 +70,8 @@ impl Run<'_, '_> {
         };
         if self.settings.preload {
             let staged = crew.run(&Order { plan: Plan::Preload, rate: None, ..order }, self.watch);
-            self.report.preload = kept(staged)?;
+            self.report.preload = staged.phase;
+            staged.failure.map_or(Ok(()), Err)?;
         }
         if self.settings.preload_only {
             return Ok(());
@@ -84,15 +85,16 @@ impl Run<'_, '_> {
                 if !warm_up.is_zero() {
                     // A stage of its own, of which nothing is counted: replies to the warm-up are not among those
                     // asked for.
-                    kept(crew.run(&Order { warm_up, length: Some(Duration::ZERO), ..order }, self.watch))?;
+                    let warm_up = Order { warm_up, length: Some(Duration::ZERO), ..order };
+                    crew.run(&warm_up, self.watch).failure.map_or(Ok(()), Err)?;
                 }
                 self.shared.budget.store(requests, Ordering::Relaxed);
                 Order { plan: Plan::MixOf, ..order }
             }
         };
-        let Staged { phase, failure, .. } = crew.run(&order, self.watch);
-        self.report.measured = phase;
-        failure.map_or(Ok(()), Err)
+        let staged = crew.run(&order, self.watch);
+        self.report.measured = staged.phase;
+        staged.failure.map_or(Ok(()), Err)
     }
 
     fn search<D: Dialect>(
@@ -100,11 +102,7 @@ impl Run<'_, '_> {
         crew: &mut Crew<'_, D>,
         settings: &SearchSettings,
     ) -> Result<(), Failure> {
-        let SearchSettings { objective, start_rate, precision } = *settings;
-        let length = match self.settings.until {
-            Until::Elapsed(length) => Some(length),
-            Until::Answered(_) => None,
-        };
+        let SearchSettings { objective, length, start_rate, precision } = *settings;
         let bounds = objective.bounds().map(|(_, percentile, bound)| Bound {
             percentile: percentile.to_owned(),
             latency_us: bound.as_secs_f64() * 1e6,
@@ -115,44 +113,50 @@ impl Run<'_, '_> {
             steps: Vec::new(),
             found_per_second: None,
         });
-        let mut search = Search::new(start_rate, objective.least_rate(length.unwrap_or_default()), precision);
+        let mut search = Search::new(start_rate, objective.least_rate(length), precision);
         while let Some(rate) = search.next() {
-            let warm_up = self.settings.warm_up;
-            let order =
-                Order { plan: Plan::Mix, rate: Some(rate), warm_up, length, objective: Some(objective) };
-            let Staged { phase, sum, cut_short, failure } = crew.run(&order, self.watch);
-            let Some(phase) = phase else { return failure.map_or(Ok(()), Err) };
-            let open = phase.open_loop.as_ref();
-            let is_met = failure.is_none()
-                && phase.operations > 0
-                && !cut_short
-                && open.is_some_and(|open| !open.short_of_rate)
-                && objective.is_met(&sum.all().latency_ns);
-            report.steps.push(Step {
-                rate_per_second: rate,
-                is_met,
-                operations_per_second: phase.operations_per_second,
-                latency_us: phase.latency_us,
-                sent_late: open.map_or(0.0, |open| open.sent_late as f64 / open.due.max(1) as f64),
-                cut_short,
-            });
-            if let Some(failure) = failure {
+            let order = Order {
+                plan: Plan::Mix,
+                rate: Some(rate),
+                warm_up: self.settings.warm_up,
+                length: Some(length),
+                objective: Some(objective),
+            };
+            let staged = crew.run(&order, self.watch);
+            let verdict = verdict(&staged, &objective);
+            if let Some(phase) = &staged.phase {
+                report.steps.push(step(rate, phase, verdict, staged.cut_short));
+            }
+            if let Some(failure) = staged.failure {
                 return Err(failure);
             }
-            search.tell(is_met);
+            search.tell(verdict == Verdict::Met);
             report.found_per_second = search.found();
-            if is_met {
-                self.report.measured = Some(phase);
+            if verdict == Verdict::Met {
+                self.report.measured = staged.phase;
             }
         }
         Ok(())
     }
 }
 
-/// The phase of a stage that did not fail; what failed has nothing to measure behind it.
-fn kept(staged: Staged) -> Result<Option<Phase>, Failure> {
-    match staged.failure {
-        Some(failure) => Err(failure),
-        None => Ok(staged.phase),
+fn verdict(staged: &Staged, objective: &Objective) -> Verdict {
+    if staged.failure.is_some() {
+        return Verdict::Unfinished;
+    }
+    let open = staged.phase.as_ref().and_then(|phase| phase.open_loop);
+    let kept_up = open.is_some_and(|open| open.due > 0 && !open.short_of_rate) && !staged.cut_short;
+    if kept_up && objective.is_met(&staged.sum.all().latency_ns) { Verdict::Met } else { Verdict::Missed }
+}
+
+fn step(rate: f64, phase: &Phase, verdict: Verdict, cut_short: bool) -> Step {
+    let late = |open: OpenLoop| open.sent_late as f64 / open.due.max(1) as f64;
+    Step {
+        rate_per_second: rate,
+        verdict,
+        operations_per_second: phase.operations_per_second,
+        latency_us: phase.latency_us,
+        sent_late: phase.open_loop.map_or(0.0, late),
+        cut_short,
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Target {
 #[derive(Clone, Copy)]
 pub(crate) struct SearchSettings {
     pub(crate) objective: Objective,
+    /// Each step's.
+    pub(crate) length: Duration,
     pub(crate) start_rate: f64,
     pub(crate) precision: f64,
 }
@@ -124,15 +126,9 @@ impl RunOptions {
             return Err(Refused::TooFewConnections { connections, targets: targets.len(), threads });
         }
         let Work { mix, shape, lengths, key_text, counter_text } = work.meant()?;
-        let until = match length.requests {
-            Some(requests) => Until::Answered(requests),
-            None => Until::Elapsed(length.duration.unwrap_or(Duration::from_secs(if search.find_max {
-                3
-            } else {
-                10
-            }))),
-        };
-        let warm_up = Duration::from_millis(if search.find_max { 500 } else { 0 });
+        let (seconds, warm_up_ms) = if search.find_max { (3, 500) } else { (10, 0) };
+        let duration = length.duration.unwrap_or(Duration::from_secs(seconds));
+        let until = length.requests.map_or(Until::Elapsed(duration), Until::Answered);
         let target = servers.targets.join(",");
         Ok(Settings {
             load: LoadSettings {
@@ -168,13 +164,14 @@ impl RunOptions {
             key_text,
             counter_text,
             until,
-            warm_up: length.warm_up.unwrap_or(warm_up),
+            warm_up: length.warm_up.unwrap_or(Duration::from_millis(warm_up_ms)),
             interval: output.interval,
             reply_timeout: length.reply_timeout,
             preload: work.preload || work.preload_only,
             preload_only: work.preload_only,
             search: search.find_max.then_some(SearchSettings {
                 objective: Objective { p50: search.p50, p99: search.p99, p99_9: search.p99_9 },
+                length: duration,
                 start_rate: search.start_rate,
                 precision: search.precision,
             }),

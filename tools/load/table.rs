@@ -4,7 +4,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::report::{LoadSettings, Part, Phase, Report, SearchReport};
+use crate::report::{LoadSettings, Part, Phase, Report, SearchReport, Verdict};
+
+/// A generator that sends more than this share of its requests late is taken to be what limits a step.
+const LATE_SHARE: f64 = 0.01;
 
 impl Display for Report {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
@@ -73,14 +76,15 @@ impl Display for SearchReport {
         writeln!(formatter)?;
         for step in &self.steps {
             let latency = &step.latency_us;
-            let outcome = match (step.is_met, step.sent_late > 0.01) {
-                (true, _) => "met",
-                (false, false) => "missed",
-                (false, true) => "missed, and the generator was late",
+            let verdict = match step.verdict {
+                Verdict::Met => "met",
+                Verdict::Missed if step.sent_late > LATE_SHARE => "missed, and the generator was late",
+                Verdict::Missed => "missed",
+                Verdict::Unfinished => "unfinished",
             };
             writeln!(
                 formatter,
-                "step {:>12.0}/s         answered {:.0}/s, p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us: {outcome}{}",
+                "step {:>12.0}/s         answered {:.0}/s, p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us: {verdict}{}",
                 step.rate_per_second,
                 step.operations_per_second,
                 latency.p50,

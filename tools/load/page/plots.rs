@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::comparison::labels;
-use crate::report::{Phase, Report, SearchReport, Slice, Step};
+use crate::report::{Phase, Report, SearchReport, Slice, Step, Verdict};
 
 const WIDTH: u32 = 760;
 const HEIGHT: u32 = 340;
@@ -226,7 +226,12 @@ pub(super) fn searches(results: &[Report]) -> Option<String> {
                 lines.push((colour, named, bound.latency_us));
             }
             points.extend(search.steps.iter().map(|step| {
-                (colour, step.rate_per_second, bounded(step, &bound.percentile).max(0.1), step.is_met)
+                (
+                    colour,
+                    step.rate_per_second,
+                    bounded(step, &bound.percentile).max(0.1),
+                    step.verdict == Verdict::Met,
+                )
             }));
         }
     }
