@@ -42,10 +42,8 @@ fn a_search_finds_a_rate_between_what_was_met_and_what_was_missed() {
     let missed = rates("missed").filter(|rate| *rate > found).fold(f64::INFINITY, f64::min);
     assert!(missed <= found * 1.5, "{search}");
     let answered = report["measured"]["operations_per_second"].as_f64().unwrap();
-    assert!(
-        (answered / found - 1.0).abs() < 0.05,
-        "what is measured is the step at the rate found: {answered}"
-    );
+    // Requests that were due in the warm-up may be answered behind it, too.
+    assert!(answered > found * 0.95, "what is measured is the step at the rate found: {answered} of {found}");
     assert!(std::fs::read_to_string(&path).unwrap().contains("Search for the highest rate"));
     std::fs::remove_file(&path).unwrap();
 }
