@@ -3,7 +3,7 @@
 //! In reading order: [`options`] and [`settings`] say what can be asked for; [`mix`], [`distribution`], [`inserts`],
 //! [`keys`], [`values`] and [`weighted`] what is sent, [`dialect`] how it is written, [`sending`], [`schedule`] and
 //! [`plan`] when. [`greeting`] and [`connection`] make connections and keep what is under way on them; a [`lane`] is a
-//! thread that drives its share of them, bound to one of the [`cores`]; the [`crew`] is all lanes, a [`run`] the
+//! thread that drives its share of them, bound to one of the [`cores`]; the [`crew`] is all lanes, a [`mod@run`] the
 //! stages, [`search`] the choice of rates, [`stop`] what ends it all. [`tally`] counts, [`gather`], [`timeline`] and
 //! [`summary`] sum up, [`process`] reads processor times, [`watch`] shows it meanwhile; [`report`] and [`table`] say it
 //! at the end, [`comparison`] and [`page`] set results side by side.

@@ -24,7 +24,7 @@ use crate::values::Lengths;
 /// 3 if an open loop fell short of its rate by more than 1%, or no rate met the objective; 4 if connections broke and
 /// --keep-going went on without them; 130 if it was interrupted (what was measured is still reported).
 #[derive(Parser)]
-#[command(name = "annulus-load", version, args_conflicts_with_subcommands = true)]
+#[command(name = "annulus-load", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Subcommand>,
