@@ -17,5 +17,6 @@ pub mod metrics;
 pub mod operation;
 pub mod protocol;
 pub mod server;
+pub mod slewed_clock;
 pub mod store;
 pub mod types;

@@ -5,6 +5,7 @@
 //! applied is an order to the caller, and its result comes back as an input.
 
 pub mod coordinator;
+pub mod deviation;
 pub mod replica;
 pub mod ring;
 pub mod view;

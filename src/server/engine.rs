@@ -79,11 +79,19 @@ impl Engine {
     pub(crate) fn begin_turn(&mut self) {
         self.now = self.time.now();
         self.clock.observe(self.time.wall());
-        if let Some(replication) = &mut self.replication {
-            replication.observe(self.clock.wall());
+        if self.replication.is_some() {
+            self.steer_clock();
         }
         self.recorder.totals.turns += 1;
         self.times_all = (0..TIMES_ALL_BELOW_US).contains(&self.shared.settings.slow_threshold_us());
+    }
+
+    /// Shows the time to who must not see it jump.
+    #[cold]
+    fn steer_clock(&mut self) {
+        if let Some(replication) = &mut self.replication {
+            self.clock.observe(replication.observe(self.now, self.clock.wall()));
+        }
     }
 
     /// Begins to count or to log anew.

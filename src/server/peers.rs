@@ -3,6 +3,8 @@
 //! Invariant: a client's replies are written in one go when all that came in a turn are known, and what it said
 //! meanwhile goes on after them.
 
+use std::time::Duration;
+
 use crate::message::Refusal;
 use crate::metrics::ErrorKind;
 use crate::server::replication::{Finished, LINKS, OperationResult};
@@ -28,6 +30,14 @@ impl Worker {
         }
     }
 
+    /// How long there is nothing to do for other nodes either.
+    #[cold]
+    pub(super) fn idle_in_cluster(&self, idle: Duration) -> Duration {
+        let replication = self.engine.replication.as_ref();
+        replication.map_or(idle, |replication| idle.min(replication.idle_for(self.engine.now)))
+    }
+
+    #[cold]
     fn attend_cluster(&mut self) {
         let engine = &mut self.engine;
         let Some(replication) = &mut engine.replication else { return };

@@ -167,8 +167,7 @@ impl Worker {
             return Duration::ZERO;
         }
         let idle = Duration::from_nanos(self.housekeeping_at.nanos_since(self.engine.now));
-        let replication = self.engine.replication.as_ref();
-        replication.map_or(idle, |replication| idle.min(replication.idle_for(self.engine.now)))
+        if self.engine.replication.is_some() { self.idle_in_cluster(idle) } else { idle }
     }
 
     /// Remembers what an event says.

@@ -7,7 +7,7 @@ use crate::cluster::coordinator::read::{Linger, Read};
 use crate::cluster::coordinator::replicas::{Replicas, Set};
 use crate::cluster::coordinator::settle::Settle;
 use crate::cluster::coordinator::write::Write;
-use crate::cluster::coordinator::{Action, Ask, ClientTag, Order, Turn};
+use crate::cluster::coordinator::{Action, Ask, ClientTag, Order, Orders, Turn};
 use crate::message::peer::{Inquiry, Kind, OperationId, Task, Verdict};
 use crate::message::{Outcome, Refusal};
 use crate::types::{KeyHash, Level, NodeNumber, Timestamp};
@@ -118,13 +118,13 @@ impl Operation {
         if self.effort.buffer.capacity() > bytes_max { Vec::new() } else { self.effort.buffer }
     }
 
-    pub(super) fn start<O: FnMut(Order<'_>)>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
+    pub(super) fn start<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
         self.incarnation = turn.next_round();
         self.enter(turn)
     }
 
     /// Begins anew, because who holds the key may have changed.
-    pub(super) fn start_over<O: FnMut(Order<'_>)>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
+    pub(super) fn start_over<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
         let effort = &mut self.effort;
         effort.replicas = Replicas::new(turn.view.ring.preference_list(effort.hash.token()));
         effort.needed = effort.replicas.needed(effort.level);
@@ -139,7 +139,7 @@ impl Operation {
         self.enter(turn)
     }
 
-    pub(super) fn answer<O: FnMut(Order<'_>)>(
+    pub(super) fn answer<O: Orders>(
         &mut self,
         from: NodeNumber,
         verdict: &Verdict<'_>,
@@ -158,27 +158,23 @@ impl Operation {
         self.take(step, turn)
     }
 
-    pub(super) fn link_lost<O: FnMut(Order<'_>)>(
-        &mut self,
-        node: NodeNumber,
-        turn: &mut Turn<'_, O>,
-    ) -> Progress {
+    pub(super) fn link_lost<O: Orders>(&mut self, node: NodeNumber, turn: &mut Turn<'_, O>) -> Progress {
         let Some(place) = self.effort.replicas.place_of(node) else { return Ok(()) };
         self.effort.parked.remove(place);
         if self.effort.pending.remove(place) { self.nudge(Nudge::Lost, turn) } else { Ok(()) }
     }
 
     /// Asks again those who have not answered, and others beside them.
-    pub(super) fn hurry<O: FnMut(Order<'_>)>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
+    pub(super) fn hurry<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
         self.nudge(Nudge::Hurry, turn)
     }
 
     /// Replies what is known at the deadline.
-    pub(super) fn expire<O: FnMut(Order<'_>)>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
+    pub(super) fn expire<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
         self.nudge(Nudge::Expire, turn)
     }
 
-    fn nudge<O: FnMut(Order<'_>)>(&mut self, nudge: Nudge, turn: &mut Turn<'_, O>) -> Progress {
+    fn nudge<O: Orders>(&mut self, nudge: Nudge, turn: &mut Turn<'_, O>) -> Progress {
         let step = match &mut self.state {
             State::Write(write) => write.nudge(nudge, &mut self.effort, turn),
             State::Read(read) => read.nudge(nudge, &mut self.effort, turn),
@@ -189,7 +185,7 @@ impl Operation {
         self.take(step, turn)
     }
 
-    fn enter<O: FnMut(Order<'_>)>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
+    fn enter<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
         let step = match &mut self.state {
             State::Write(write) => write.start(&mut self.effort, turn),
             State::Read(read) => read.start(&mut self.effort, turn),
@@ -201,7 +197,7 @@ impl Operation {
     }
 
     #[inline]
-    fn take<O: FnMut(Order<'_>)>(&mut self, step: Step, turn: &mut Turn<'_, O>) -> Progress {
+    fn take<O: Orders>(&mut self, step: Step, turn: &mut Turn<'_, O>) -> Progress {
         let progress = match step {
             Step::Wait => Ok(()),
             Step::End => Err(Ended),
@@ -240,7 +236,7 @@ impl Effort {
 
     /// Sends to the replica at `place` a task made from the value at hand.
     #[inline]
-    pub(super) fn send<O: FnMut(Order<'_>)>(
+    pub(super) fn send<O: Orders>(
         &mut self,
         place: usize,
         turn: &mut Turn<'_, O>,
@@ -251,20 +247,15 @@ impl Effort {
         let operation = OperationId { slot: turn.slot, round: self.round };
         let task = task(self.value());
         let inquiry = Inquiry { operation, epoch: turn.view.epoch, key: self.key(), task };
-        (turn.out)(Order::Send { to: self.replicas.node(place), inquiry });
+        turn.out.order(Order::Send { to: self.replicas.node(place), inquiry });
     }
 
     #[inline]
-    pub(super) fn reply<O: FnMut(Order<'_>)>(&self, turn: &mut Turn<'_, O>, outcome: Outcome<'_>) {
-        (turn.out)(Order::Reply { client: self.client, outcome });
+    pub(super) fn reply<O: Orders>(&self, turn: &mut Turn<'_, O>, outcome: Outcome<'_>) {
+        turn.out.order(Order::Reply { client: self.client, outcome });
     }
 
-    pub(super) fn refuse<O: FnMut(Order<'_>)>(
-        &self,
-        turn: &mut Turn<'_, O>,
-        reason: Refusal,
-        message: &str,
-    ) -> Step {
+    pub(super) fn refuse<O: Orders>(&self, turn: &mut Turn<'_, O>, reason: Refusal, message: &str) -> Step {
         self.reply(turn, Outcome::Refused { reason, message });
         Step::End
     }

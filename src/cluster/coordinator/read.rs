@@ -7,7 +7,8 @@
 use crate::cluster::coordinator::operation::{Effort, Nudge, State, Step};
 use crate::cluster::coordinator::replicas::Set;
 use crate::cluster::coordinator::settle::Settle;
-use crate::cluster::coordinator::{Order, Turn};
+use crate::cluster::coordinator::{Orders, Turn};
+use crate::cluster::deviation::Deviation;
 use crate::config::REPLICAS_MAX;
 use crate::message::peer::{Cell, Content, Kind, Obstacle, Rank, Summary, Task, Verdict};
 use crate::message::{Outcome, Refusal, Reply};
@@ -32,7 +33,7 @@ impl Read {
         Self { seen: [None; REPLICAS_MAX], answered, asked, whole, held: None, repairs }
     }
 
-    pub(super) fn start<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+    pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         effort.new_round(turn);
         let reachable = effort.replicas.reachable(turn.view);
         let own = effort.replicas.place_of(turn.view.own);
@@ -47,7 +48,7 @@ impl Read {
         self.judge(false, effort, turn)
     }
 
-    pub(super) fn answer<O: FnMut(Order<'_>)>(
+    pub(super) fn answer<O: Orders>(
         &mut self,
         place: usize,
         verdict: &Verdict<'_>,
@@ -72,7 +73,7 @@ impl Read {
         self.judge(false, effort, turn)
     }
 
-    pub(super) fn nudge<O: FnMut(Order<'_>)>(
+    pub(super) fn nudge<O: Orders>(
         &mut self,
         nudge: Nudge,
         effort: &mut Effort,
@@ -96,13 +97,7 @@ impl Read {
         self.seen[place] = summary;
     }
 
-    fn ask<O: FnMut(Order<'_>)>(
-        &mut self,
-        place: usize,
-        whole: bool,
-        effort: &mut Effort,
-        turn: &mut Turn<'_, O>,
-    ) {
+    fn ask<O: Orders>(&mut self, place: usize, whole: bool, effort: &mut Effort, turn: &mut Turn<'_, O>) {
         self.asked.insert(place);
         if whole {
             self.whole.insert(place);
@@ -111,18 +106,14 @@ impl Read {
     }
 
     /// Decides whether there are enough answers, and what they say.
-    fn judge<O: FnMut(Order<'_>)>(
-        &mut self,
-        impatient: bool,
-        effort: &mut Effort,
-        turn: &mut Turn<'_, O>,
-    ) -> Step {
+    fn judge<O: Orders>(&mut self, impatient: bool, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         while self.answered.union(effort.pending).union(effort.parked).len() < effort.needed {
             let others = effort.replicas.reachable(turn.view).without(self.asked);
             let Some(next) = others.iter().next() else { return self.refused(effort, turn) };
             self.ask(next, self.whole.is_empty(), effort, turn);
         }
-        if self.answered.len() < effort.needed {
+        let needed = if O::DEVIATION == Deviation::ReadsOne { 1 } else { effort.needed };
+        if self.answered.len() < needed {
             return Step::Wait;
         }
         let Some(newest) = self.newest() else { return self.finish(None, effort, turn) };
@@ -143,14 +134,14 @@ impl Read {
             return Step::Become(State::Settle(Settle::new(mark, self.holders(rank), self.answered)));
         }
         let holders = self.holders(newest.rank);
-        if holders.len() < effort.needed {
+        if holders.len() < effort.needed && O::DEVIATION != Deviation::WriteBackSkipped {
             return Step::Become(State::Settle(Settle::new(newest, holders, self.answered)));
         }
         self.finish(Some(newest), effort, turn)
     }
 
     /// Replies, and repairs those that are behind.
-    fn finish<O: FnMut(Order<'_>)>(
+    fn finish<O: Orders>(
         &mut self,
         newest: Option<Summary>,
         effort: &mut Effort,
@@ -181,13 +172,13 @@ impl Read {
         })
     }
 
-    fn refused<O: FnMut(Order<'_>)>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
+    fn refused<O: Orders>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
         effort.refuse(turn, Refusal::Unavailable, "too few of the key's replicas answered in time")
     }
 }
 
 /// Tells the client what the newest cell holds; its value is at hand.
-pub(super) fn reply<O: FnMut(Order<'_>)>(newest: Option<Summary>, effort: &Effort, turn: &mut Turn<'_, O>) {
+pub(super) fn reply<O: Orders>(newest: Option<Summary>, effort: &Effort, turn: &mut Turn<'_, O>) {
     let outcome = match newest {
         Some(Summary { rank, kind: kind @ Kind::Value { expires_at } })
             if kind.is_live(turn.clock.wall()) =>
@@ -205,7 +196,7 @@ pub(super) struct Linger {
 }
 
 impl Linger {
-    pub(super) fn answer<O: FnMut(Order<'_>)>(
+    pub(super) fn answer<O: Orders>(
         &mut self,
         place: usize,
         verdict: &Verdict<'_>,
@@ -223,7 +214,7 @@ impl Linger {
     }
 
     /// Sends the newest cell to a replica that has less; nobody waits for the answer.
-    fn repair<O: FnMut(Order<'_>)>(
+    fn repair<O: Orders>(
         &self,
         place: usize,
         seen: Option<Summary>,

@@ -5,7 +5,7 @@
 
 use crate::cluster::coordinator::operation::{Effort, Nudge, Step};
 use crate::cluster::coordinator::replicas::Set;
-use crate::cluster::coordinator::{Order, Turn, read};
+use crate::cluster::coordinator::{Orders, Turn, read};
 use crate::message::Refusal;
 use crate::message::peer::{Obstacle, Summary, Task, Verdict};
 
@@ -22,7 +22,7 @@ impl Settle {
         Self { newest, holders, answered, asked: holders }
     }
 
-    pub(super) fn start<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+    pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         effort.new_round(turn);
         for place in self.answered.without(self.holders).iter() {
             self.send(place, effort, turn);
@@ -30,7 +30,7 @@ impl Settle {
         self.judge(effort, turn)
     }
 
-    pub(super) fn answer<O: FnMut(Order<'_>)>(
+    pub(super) fn answer<O: Orders>(
         &mut self,
         place: usize,
         verdict: &Verdict<'_>,
@@ -45,7 +45,7 @@ impl Settle {
         self.judge(effort, turn)
     }
 
-    pub(super) fn nudge<O: FnMut(Order<'_>)>(
+    pub(super) fn nudge<O: Orders>(
         &mut self,
         nudge: Nudge,
         effort: &mut Effort,
@@ -63,7 +63,7 @@ impl Settle {
         }
     }
 
-    fn judge<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+    fn judge<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         if self.holders.len() >= effort.needed {
             read::reply(Some(self.newest), effort, turn);
             return Step::End;
@@ -76,13 +76,13 @@ impl Settle {
         Step::Wait
     }
 
-    fn send<O: FnMut(Order<'_>)>(&mut self, place: usize, effort: &mut Effort, turn: &mut Turn<'_, O>) {
+    fn send<O: Orders>(&mut self, place: usize, effort: &mut Effort, turn: &mut Turn<'_, O>) {
         self.asked.insert(place);
         let newest = self.newest;
         effort.send(place, turn, |value| Task::Repair(newest.with(value)));
     }
 
-    fn refused<O: FnMut(Order<'_>)>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
+    fn refused<O: Orders>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
         effort.refuse(turn, Refusal::Unavailable, "what was read could not be confirmed at enough replicas")
     }
 }

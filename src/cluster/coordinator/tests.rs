@@ -213,7 +213,7 @@ impl World {
         self.waiting.insert(client, Told { key, wrote, begun: self.step, ended: 0, done: None });
         let (now, client) = (self.now(), ClientTag(client));
         let ask = Ask { client, key: &[key], hash: KeyHash(u64::from(key)), level, action };
-        self.with(node, |coordinator, out| coordinator.begin(now, &ask, &mut |order| out(order)));
+        self.with(node, |coordinator, out| coordinator.begin(now, &ask, &mut |order: Order<'_>| out(order)));
     }
 
     /// Delivers a packet, any of those on their way.
@@ -252,7 +252,9 @@ impl World {
                 };
                 let answer = Answer { operation, verdict };
                 let from = NodeNumber(from as u16);
-                self.with(to, |coordinator, out| coordinator.answer(from, &answer, &mut |order| out(order)));
+                self.with(to, |coordinator, out| {
+                    coordinator.answer(from, &answer, &mut |order: Order<'_>| out(order));
+                });
             }
         }
     }
@@ -269,7 +271,9 @@ impl World {
             self.deliver();
             let now = self.now();
             for node in 0..NODES {
-                self.with(node, |coordinator, out| coordinator.handle_timeout(now, &mut |order| out(order)));
+                self.with(node, |coordinator, out| {
+                    coordinator.handle_timeout(now, &mut |order: Order<'_>| out(order));
+                });
             }
             assert!(self.step < 10_000_000, "an operation is never replied to: {:?}", self.waiting);
         }
@@ -325,7 +329,9 @@ fn whoever_has_answered_all_has_nothing_under_way() {
         world.step += 20_000;
         let now = world.now();
         for node in 0..NODES {
-            world.with(node, |coordinator, out| coordinator.handle_timeout(now, &mut |order| out(order)));
+            world.with(node, |coordinator, out| {
+                coordinator.handle_timeout(now, &mut |order: Order<'_>| out(order));
+            });
             assert_eq!(world.coordinators[node].under_way(), 0, "seed {seed}");
         }
     }

@@ -6,7 +6,8 @@
 
 use crate::cluster::coordinator::operation::{Effort, Nudge, Step};
 use crate::cluster::coordinator::replicas::Set;
-use crate::cluster::coordinator::{Order, Turn};
+use crate::cluster::coordinator::{Orders, Turn};
+use crate::cluster::deviation::Deviation;
 use crate::message::peer::{Cell, Kind, Obstacle, Task, Verdict};
 use crate::message::{Outcome, Refusal, Reply};
 use crate::types::{Stamp, Version};
@@ -49,7 +50,7 @@ impl Write {
     }
 
     /// Sends to all; the version stays the same if there is one, so that who has it applies nothing twice.
-    pub(super) fn start<O: FnMut(Order<'_>)>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
+    pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         if self.version.is_none() {
             self.version = Some(turn.clock.issue_above(self.highest));
         }
@@ -66,7 +67,7 @@ impl Write {
         self.judge(false, effort, turn)
     }
 
-    pub(super) fn answer<O: FnMut(Order<'_>)>(
+    pub(super) fn answer<O: Orders>(
         &mut self,
         place: usize,
         verdict: &Verdict<'_>,
@@ -82,9 +83,16 @@ impl Write {
                     self.send(own, effort, turn);
                 }
             }
+            Verdict::Superseded { .. } if O::DEVIATION == Deviation::SupersededAcknowledged => {
+                self.applied.insert(place);
+                self.touched = true;
+            }
             Verdict::Superseded { by } => {
                 self.superseded.insert(place);
                 self.highest = self.highest.max(by.stamp);
+            }
+            Verdict::Refused(Obstacle::Epoch(_)) if O::DEVIATION == Deviation::OldEpochAccepted => {
+                self.applied.insert(place);
             }
             Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
             Verdict::Refused(obstacle) => self.obstacle = Some(obstacle),
@@ -93,7 +101,7 @@ impl Write {
         self.judge(false, effort, turn)
     }
 
-    pub(super) fn nudge<O: FnMut(Order<'_>)>(
+    pub(super) fn nudge<O: Orders>(
         &mut self,
         nudge: Nudge,
         effort: &mut Effort,
@@ -105,10 +113,17 @@ impl Write {
                 self.judge(false, effort, turn)
             }
             Nudge::Hurry => {
+                // One copy may be refused, and another that arrives later applied.
+                if O::DEVIATION != Deviation::CopiesForgotten {
+                    self.touched |= !effort.pending.is_empty();
+                }
                 for place in effort.pending.union(effort.parked).iter() {
                     self.send(place, effort, turn);
                 }
                 self.judge(true, effort, turn)
+            }
+            Nudge::Expire if O::DEVIATION == Deviation::UnknownReportedAsRefused => {
+                self.refused(effort, turn)
             }
             Nudge::Expire if self.touched || !effort.pending.is_empty() => self.unknown(effort, turn),
             Nudge::Expire => self.refused(effort, turn),
@@ -116,12 +131,7 @@ impl Write {
     }
 
     /// Decides whether the level is met, can still be met, or is to be tried with a higher version.
-    fn judge<O: FnMut(Order<'_>)>(
-        &mut self,
-        impatient: bool,
-        effort: &mut Effort,
-        turn: &mut Turn<'_, O>,
-    ) -> Step {
+    fn judge<O: Orders>(&mut self, impatient: bool, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         let version = self.version.expect("a write begins by issuing a version");
         if self.applied.len() >= effort.needed {
             let reply = match self.kind {
@@ -162,19 +172,19 @@ impl Write {
     }
 
     #[inline]
-    fn send<O: FnMut(Order<'_>)>(&self, place: usize, effort: &mut Effort, turn: &mut Turn<'_, O>) {
+    fn send<O: Orders>(&self, place: usize, effort: &mut Effort, turn: &mut Turn<'_, O>) {
         let version = self.version.expect("a write begins by issuing a version");
         let kind = self.kind;
         effort.send(place, turn, |value| Task::Write(Cell { version, content: kind.with(value) }));
     }
 
-    fn unknown<O: FnMut(Order<'_>)>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
+    fn unknown<O: Orders>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
         let message = "too few replicas confirmed the write in time: it may or may not take effect";
         effort.reply(turn, Outcome::Unknown { message });
         Step::End
     }
 
-    fn refused<O: FnMut(Order<'_>)>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
+    fn refused<O: Orders>(&self, effort: &Effort, turn: &mut Turn<'_, O>) -> Step {
         let (reason, message) = match self.obstacle {
             Some(Obstacle::OutOfMemory) => (
                 Refusal::OutOfMemory,

@@ -37,6 +37,7 @@ use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
 use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, Zone};
 
@@ -104,6 +105,7 @@ pub(crate) struct Replication {
     coordinator: Coordinator,
     outbox: Outbox,
     replica: Replica,
+    clock: SlewedClock,
     view: View,
     links: Vec<Link>,
     guests: Slab<Guest>,
@@ -141,6 +143,7 @@ impl Replication {
             coordinator,
             outbox: Outbox::new(config.peers().len()),
             replica: Replica { epoch: FIXED_EPOCH, serving: true, drift_max: DRIFT_MAX_DEFAULT },
+            clock: SlewedClock::default(),
             view,
             links: config.peers().iter().enumerate().map(link).collect(),
             guests: Slab::new(),
@@ -172,10 +175,12 @@ impl Replication {
         self.coordinator.under_way()
     }
 
-    /// Shows it the time at the beginning of a turn.
-    pub(crate) fn observe(&mut self, wall: WallTime) {
+    /// Shows it the machine's time at the beginning of a turn; returns the cluster's, which does not jump.
+    pub(crate) fn observe(&mut self, now: Timestamp, machine: WallTime) -> WallTime {
+        let wall = self.clock.show(now, machine);
         self.coordinator.observe(wall);
         self.outbox.wall_ms = wall.0;
+        wall
     }
 
     /// Remembers what an event says.
@@ -217,7 +222,7 @@ impl Replication {
         self.attend_guests(wall, store);
         self.attend_links(now, registry);
         let outbox = &mut self.outbox;
-        self.coordinator.handle_timeout(now, &mut |order| outbox.take(order));
+        self.coordinator.handle_timeout(now, outbox);
         // What is answered here may order more of the own replica.
         while self.serve_own(wall, store) {}
         self.send(now);
@@ -304,7 +309,7 @@ impl Replication {
                     let (coordinator, outbox) = (&mut self.coordinator, &mut self.outbox);
                     wire.frames(&self.limits, |frame, _| match decode_peer(frame, &self.limits)? {
                         PeerMessage::Answer(answer) => {
-                            coordinator.answer(node, &answer, &mut |order| outbox.take(order));
+                            coordinator.answer(node, &answer, outbox);
                             Ok(())
                         }
                         PeerMessage::Inquiry(_) => Err(LinkError::Misplaced),
@@ -337,7 +342,7 @@ impl Replication {
             self.replica.serve(&inquiry, store, wall, |verdict| encode_answer(&verdict, answer));
             if let Some((PeerMessage::Answer(answer), _)) = next_message(&self.answer, &self.limits) {
                 let outbox = &mut self.outbox;
-                self.coordinator.answer(own, &answer, &mut |order| outbox.take(order));
+                self.coordinator.answer(own, &answer, outbox);
             }
         }
         // What was ordered meanwhile stands in a new buffer; the old one is kept for the time after.
@@ -374,11 +379,11 @@ impl Replication {
             links.fetch_sub(1, Ordering::Relaxed)
         };
         let outbox = &mut self.outbox;
-        self.coordinator.adopt(Arc::new(self.view.clone()), &mut |order| outbox.take(order));
+        self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
         if !up {
             self.outbox.staged[usize::from(node.0)].clear();
             let outbox = &mut self.outbox;
-            self.coordinator.link_lost(node, &mut |order| outbox.take(order));
+            self.coordinator.link_lost(node, outbox);
         }
     }
 }

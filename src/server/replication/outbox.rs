@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use slab::Slab;
 
-use crate::cluster::coordinator::{ClientTag, Order};
+use crate::cluster::coordinator::{ClientTag, Order, Orders};
 use crate::message::{Outcome, Refusal, Reply, RequestId};
 use crate::protocol::client::encode_response;
 use crate::protocol::peer::encode_inquiry;
@@ -99,10 +99,11 @@ impl Outbox {
     pub(super) fn expect(&mut self, waiter: Waiter) -> ClientTag {
         ClientTag(self.waiters.insert(waiter) as u64)
     }
+}
 
-    /// Takes an order.
+impl Orders for Outbox {
     #[inline]
-    pub(super) fn take(&mut self, order: Order<'_>) {
+    fn order(&mut self, order: Order<'_>) {
         match order {
             Order::Send { to, inquiry } => encode_inquiry(&inquiry, &mut self.staged[usize::from(to.0)]),
             Order::Reply { client, outcome } => {

@@ -254,6 +254,6 @@ impl super::Replication {
         let outbox = &mut self.outbox;
         let client = outbox.expect(waiter);
         let ask = Ask { client, key, hash, level, action };
-        self.coordinator.begin(now, &ask, &mut |order| outbox.take(order));
+        self.coordinator.begin(now, &ask, outbox);
     }
 }

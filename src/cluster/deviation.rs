@@ -1,0 +1,27 @@
+//! Bugs put in on purpose, one at a time, so that the simulator can be seen to find them.
+//!
+//! Invariant: a deviation is a constant of a type that only the simulator has, and everywhere else [`Deviation::None`]:
+//! no binary contains the code of any. Each stands where a hurried change would put it.
+
+/// What a machine gets wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deviation {
+    /// Nothing.
+    None,
+    /// A read answers the newest of what it saw without writing it back.
+    WriteBackSkipped,
+    /// A replica that holds something newer counts as one that applied the write.
+    SupersededAcknowledged,
+    /// A write that ran out of time is reported as surely not applied.
+    UnknownReportedAsRefused,
+    /// Answers of a round that was given up are counted in the one after it.
+    OldRoundsCounted,
+    /// A read answers from the first replica that has told its version.
+    ReadsOne,
+    /// A replica that refused because of its epoch counts as one that applied the write.
+    OldEpochAccepted,
+    /// A write that was asked twice of a replica counts as refused when one copy is.
+    CopiesForgotten,
+    /// A node that was restarted issues versions as the writer it was before, from the wall clock on.
+    ClockReused,
+}

@@ -1,0 +1,111 @@
+//! Clients: what they ask, and the history of what they were told.
+//!
+//! Invariant: every value is written once. A client has one operation under way; what it does not know the outcome of
+//! is recorded so, and it goes on with the next.
+
+use annulus::history::{Answer, Ask, ClientId, Condition, History, Key, OperationId, Rank};
+use annulus::types::{Level, Version};
+
+use crate::node::Told;
+
+/// Clients of a run.
+pub(crate) const CLIENTS: usize = 8;
+
+/// Keys that they contend for, and keys besides.
+const CONTENDED: u64 = 5;
+const WIDE: u64 = 60;
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    pub(crate) level: Level,
+    pub(crate) ask: Ask,
+}
+
+/// One client.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Client {
+    /// How many operations it began.
+    pub(crate) begun: u64,
+    /// What is under way, and at which node.
+    pub(crate) waiting: Option<(OperationId, usize, Ask)>,
+}
+
+/// All clients, and what they know.
+pub(crate) struct Clients {
+    pub(crate) clients: [Client; CLIENTS],
+    pub(crate) history: History,
+    next_value: u64,
+}
+
+impl Clients {
+    pub(crate) fn new() -> Self {
+        Self { clients: [Client::default(); CLIENTS], history: History::new(), next_value: 1 }
+    }
+
+    /// What a client wants next.
+    pub(crate) fn wish(&mut self, random: &mut fastrand::Rng) -> Wish {
+        let contended = random.u8(..10) < 8;
+        let key = Key(if contended { random.u64(..CONTENDED) } else { CONTENDED + random.u64(..WIDE) });
+        let level = match random.u8(..20) {
+            0 => Level::One,
+            1 => Level::All,
+            _ => Level::Quorum,
+        };
+        let ask = match random.u8(..20) {
+            0..10 => Ask::Read,
+            10..18 => self.write(),
+            _ => Ask::Remove { when: Condition::Always },
+        };
+        Wish { key, level, ask }
+    }
+
+    /// A write of a value that nobody else writes.
+    pub(crate) fn write(&mut self) -> Ask {
+        self.next_value += 1;
+        Ask::write(self.next_value)
+    }
+
+    /// Records that a client asks.
+    pub(crate) fn begin(&mut self, client: usize, node: usize, wish: Wish, now_ns: u64) -> u64 {
+        let Wish { key, level, ask } = wish;
+        let id = self.history.invoke(ClientId(client as u32), key, level, ask, now_ns);
+        let state = &mut self.clients[client];
+        state.begun += 1;
+        state.waiting = Some((id, node, ask));
+        state.begun
+    }
+
+    /// Records what a client is told.
+    pub(crate) fn finish(&mut self, client: usize, told: Told, now_ns: u64) {
+        let Some((id, _, ask)) = self.clients[client].waiting.take() else { return };
+        let rank = |version: Version| Some(Rank::of(version, false));
+        match (told, ask) {
+            (Told::Written(version), _) => self.history.done(id, Answer::Applied, rank(version), now_ns),
+            (Told::Value(number, version), _) => {
+                let value = self.history.number(number);
+                self.history.done(id, Answer::Holds(value), rank(version), now_ns);
+            }
+            (Told::Nothing, Ask::Read) => {
+                let nothing = self.history.list(&[]);
+                self.history.done(id, Answer::Holds(nothing), None, now_ns);
+            }
+            (Told::Nothing, _) => self.history.done(id, Answer::Applied, None, now_ns),
+            (Told::Refused, _) => self.history.refused(id, now_ns),
+            // A read that brought nothing changed nothing.
+            (Told::Unknown, Ask::Read) => self.history.refused(id, now_ns),
+            (Told::Unknown, _) => self.history.unknown(id, now_ns),
+        }
+    }
+
+    /// Every key, those that are contended for first.
+    pub(crate) fn keys() -> impl Iterator<Item = Key> {
+        (0..CONTENDED + WIDE).map(Key)
+    }
+
+    /// Keys that clients contend for.
+    pub(crate) fn contended() -> impl Iterator<Item = Key> {
+        (0..CONTENDED).map(Key)
+    }
+}

@@ -1,0 +1,107 @@
+//! What goes wrong, when, and where: drawn from a seed before anything runs.
+//!
+//! Invariant: a plan has a crash and at least two other kinds of fault, and every fault ends before healing begins.
+
+use std::fmt;
+
+/// Kinds of fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Messages are lost at random.
+    Loss,
+    /// Messages arrive twice.
+    Duplication,
+    /// Some messages take long, so that later ones overtake them.
+    Delay,
+    /// Some nodes hear nothing of the others.
+    Partition,
+    /// Two nodes hear nothing of each other; a third hears both.
+    PartialPartition,
+    /// One node is heard by another and does not hear it.
+    OneWay,
+    /// A link is reset: what was on its way is gone.
+    LinkReset,
+    /// A node does nothing for a while and then goes on.
+    Pause,
+    /// Everything to and from a node takes long.
+    Slow,
+    /// A node ends and is started anew, with its data, as a new incarnation; its clock may have stood still meanwhile.
+    Crash,
+    /// Somebody sets a machine's clock.
+    ClockJump,
+    /// A machine's clock runs fast or slow.
+    ClockDrift,
+    /// Ownership changes its epoch, which nodes learn of one after the other.
+    EpochChange,
+    /// A node has no memory for more values.
+    MemoryFull,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Loss,
+        Self::Duplication,
+        Self::Delay,
+        Self::Partition,
+        Self::PartialPartition,
+        Self::OneWay,
+        Self::LinkReset,
+        Self::Pause,
+        Self::Slow,
+        Self::Crash,
+        Self::ClockJump,
+        Self::ClockDrift,
+        Self::EpochChange,
+        Self::MemoryFull,
+    ];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self:?}")
+    }
+}
+
+/// One fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) begins_ns: u64,
+    pub(crate) ends_ns: u64,
+    /// Where, and towards whom if that matters.
+    pub(crate) node: usize,
+    pub(crate) other: usize,
+    /// How much of it, -1000 to 1000; what that means is the kind's business.
+    pub(crate) measure: i64,
+}
+
+/// Draws what goes wrong among so many nodes until healing begins.
+pub(crate) fn plan(random: &mut fastrand::Rng, nodes: usize, until_ns: u64) -> Vec<Fault> {
+    let mut kinds = vec![Kind::Crash];
+    let count = random.usize(3..=6);
+    while kinds.len() < count {
+        let kind = Kind::ALL[random.usize(..Kind::ALL.len())];
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    let mut faults = Vec::new();
+    for kind in kinds {
+        for _ in 0..random.usize(1..=4) {
+            let begins_ns = random.u64(..until_ns * 3 / 4);
+            let longest_ns = until_ns - begins_ns;
+            let node = random.usize(..nodes);
+            faults.push(Fault {
+                kind,
+                begins_ns,
+                ends_ns: begins_ns + random.u64(1_000_000.min(longest_ns - 1)..longest_ns),
+                node,
+                other: (node + random.usize(1..nodes)) % nodes,
+                measure: random.i64(-1000..=1000),
+            });
+        }
+    }
+    faults.sort_by_key(|fault| fault.begins_ns);
+    faults
+}

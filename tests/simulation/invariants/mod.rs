@@ -1,0 +1,56 @@
+//! What must hold at the end of a run: each in a file of its own.
+
+mod acknowledged_writes_stay;
+mod one_value_a_version;
+mod reads_never_go_back;
+mod reads_were_written;
+mod removed_stays_removed;
+mod replicas_are_equal;
+mod whoever_asks_is_answered;
+
+use annulus::history::{KeyHistory, Verdict};
+
+use crate::world::World;
+
+/// What a run is judged by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Invariant {
+    AcknowledgedWritesStay,
+    OneValueAVersion,
+    ReadsNeverGoBack,
+    ReadsWereWritten,
+    RemovedStaysRemoved,
+    ReplicasAreEqual,
+    WhoeverAsksIsAnswered,
+}
+
+impl Invariant {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::OneValueAVersion,
+        Self::ReadsWereWritten,
+        Self::AcknowledgedWritesStay,
+        Self::ReadsNeverGoBack,
+        Self::RemovedStaysRemoved,
+        Self::WhoeverAsksIsAnswered,
+        Self::ReplicasAreEqual,
+    ];
+
+    /// What of it does not hold in a run that has ended.
+    pub(crate) fn broken<const BUG: usize>(self, world: &World<BUG>) -> Option<String> {
+        match self {
+            Self::AcknowledgedWritesStay => acknowledged_writes_stay::broken(world),
+            Self::OneValueAVersion => one_value_a_version::broken(world),
+            Self::ReadsNeverGoBack => reads_never_go_back::broken(world),
+            Self::ReadsWereWritten => reads_were_written::broken(world),
+            Self::RemovedStaysRemoved => removed_stays_removed::broken(world),
+            Self::ReplicasAreEqual => replicas_are_equal::broken(world),
+            Self::WhoeverAsksIsAnswered => whoever_asks_is_answered::broken(world),
+        }
+    }
+}
+
+/// Judges every key's history.
+fn each_key<const BUG: usize>(world: &World<BUG>, check: fn(&KeyHistory<'_>) -> Verdict) -> Option<String> {
+    let verdicts = world.history().keys().map(|key| check(&key));
+    verdicts.into_iter().find_map(|verdict| verdict.violation().map(ToString::to_string))
+}

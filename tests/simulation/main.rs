@@ -1,0 +1,155 @@
+//! The cluster's machines and the real store in a simulated world: virtual time, a network that fails, processes that
+//! are paused and end, clocks that are wrong; and what must hold whatever happens.
+//!
+//!     cargo test --test simulation                                         what CI runs
+//!     SIMULATION_SEED=7 cargo test --test simulation one -- --nocapture     one seed, everything that happens
+//!     SIMULATION_SEEDS=50000 cargo test --release --test simulation many -- --nocapture
+//!
+//! A run is a function of its seed. `world` is the scheduler, `node` what runs in it, `faults` what goes wrong,
+//! `invariants` what is judged.
+
+mod clients;
+mod faults;
+mod invariants;
+mod network;
+mod node;
+mod seeded_bugs;
+mod trace;
+mod trouble;
+mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use faults::Kind;
+use invariants::Invariant;
+use trace::Count;
+use world::World;
+
+/// Seeds that are run every time, and as many again that are new each time.
+const FIXED_SEEDS: u64 = 1500;
+
+/// A run that has ended.
+struct Run {
+    digest: u64,
+    count: Count,
+    /// What did not hold.
+    broken: Option<(Invariant, String)>,
+}
+
+/// Runs a seed and judges it by these invariants.
+fn run<const BUG: usize>(seed: u64, prints: bool, invariants: &[Invariant]) -> Run {
+    let mut world = World::<BUG>::new(seed, prints);
+    world.run();
+    let broken = invariants.iter().find_map(|invariant| Some((*invariant, invariant.broken(&world)?)));
+    Run { digest: world.trace.digest(), count: world.count.clone(), broken }
+}
+
+fn number_in_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+/// Runs seeds on all cores; returns what happened and the first seed that breaks something.
+fn run_all(seeds: impl Iterator<Item = u64> + Send) -> (Count, Option<(u64, Invariant, String)>) {
+    let seeds = Mutex::new(seeds);
+    let (total, broken) = (Mutex::new(Count::default()), Mutex::new(None));
+    let stop = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut count = Count::default();
+                while stop.load(Ordering::Relaxed) == 0 {
+                    let next = seeds.lock().expect("no thread panics with it").next();
+                    let Some(seed) = next else { break };
+                    let run = run::<0>(seed, false, &Invariant::ALL);
+                    count.add(&run.count);
+                    if let Some((invariant, why)) = run.broken {
+                        stop.store(1, Ordering::Relaxed);
+                        *broken.lock().expect("no thread panics with it") = Some((seed, invariant, why));
+                    }
+                }
+                total.lock().expect("no thread panics with it").add(&count);
+            });
+        }
+    });
+    (total.into_inner().expect("all have ended"), broken.into_inner().expect("all have ended"))
+}
+
+/// Runs seeds, tells what happened, and fails if anything broke or a kind of fault never happened.
+fn run_and_tell(seeds: impl Iterator<Item = u64> + Send, count_seeds: u64) {
+    let started = cpu_seconds();
+    let (count, broken) = run_all(seeds);
+    let cpu_s = cpu_seconds() - started;
+    if let Some((seed, invariant, why)) = broken {
+        panic!("seed {seed} breaks {invariant:?}: {why}\nSIMULATION_SEED={seed} shows what happened");
+    }
+    let operations = count.operations();
+    println!(
+        "{count_seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
+         {} doubled, {} late): {:.0} seeds and {:.0} operations a core-second",
+        count.done,
+        count.refused,
+        count.unknown,
+        count.messages,
+        count.lost,
+        count.doubled,
+        count.late,
+        count_seeds as f64 / cpu_s,
+        operations as f64 / cpu_s,
+    );
+    let faults = Kind::ALL.map(|kind| format!("{kind} {}", count.faults[kind as usize]));
+    println!("faults: {}", faults.join(", "));
+    for kind in Kind::ALL {
+        assert!(count.faults[kind as usize] > 0, "{kind} never happened");
+    }
+    assert!(count.done * 10 > operations * 6, "most operations are done: {count:?}");
+    assert!(count.unknown > 0 && count.refused > 0 && count.lost > 0 && count.doubled > 0 && count.late > 0);
+}
+
+/// CPU time of this process.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+#[test]
+fn seeds_fixed_and_fresh_hold() {
+    let fresh = fastrand::u64(1 << 32..u64::MAX / 2);
+    println!("fresh seeds from {fresh} on");
+    run_and_tell((0..FIXED_SEEDS).chain(fresh..fresh + FIXED_SEEDS), 2 * FIXED_SEEDS);
+}
+
+#[test]
+fn many_seeds_hold() {
+    if let Some(seeds) = number_in_environment("SIMULATION_SEEDS") {
+        let first = number_in_environment("SIMULATION_FIRST").unwrap_or(1 << 20);
+        run_and_tell(first..first + seeds, seeds);
+    }
+}
+
+#[test]
+fn one_seed_is_the_same_run_each_time() {
+    let seed = number_in_environment("SIMULATION_SEED");
+    let shown = run::<0>(seed.unwrap_or(1), seed.is_some(), &Invariant::ALL);
+    println!("digest {:016x}, {:?}", shown.digest, shown.count);
+    assert!(shown.broken.is_none(), "{:?}", shown.broken);
+    assert_eq!(run::<0>(seed.unwrap_or(1), false, &Invariant::ALL).digest, shown.digest);
+    assert_ne!(run::<0>(seed.unwrap_or(1) + 1, false, &Invariant::ALL).digest, shown.digest);
+}
+
+#[test]
+fn one_seed_is_the_same_run_in_another_process() {
+    if number_in_environment("SIMULATION_SEED").is_some() {
+        return;
+    }
+    let own = std::env::current_exe().expect("this test is a program");
+    let mut other = std::process::Command::new(own);
+    other.args(["--exact", "one_seed_is_the_same_run_each_time", "--nocapture"]).env("SIMULATION_SEED", "5");
+    let output = other.output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let digest = format!("digest {:016x}", run::<0>(5, false, &Invariant::ALL).digest);
+    assert!(text.contains(&digest), "{digest} is not in what the other process says");
+    assert!(text.contains("healing begins"), "the trace is readable");
+}

@@ -1,0 +1,165 @@
+//! A node of the simulated cluster: the real store, replica, coordinator and clocks, and what becomes of them.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annulus::cluster::coordinator::{ClientTag, Coordinator, Order, Orders};
+use annulus::cluster::deviation::Deviation;
+use annulus::cluster::replica::Replica;
+use annulus::cluster::ring::{Member, Ring};
+use annulus::cluster::view::View;
+use annulus::config::{CoordinatorConfig, ShardCount, StoreConfig};
+use annulus::hybrid_clock::HybridClock;
+use annulus::message::{Outcome, Reply};
+use annulus::protocol::peer::encode_inquiry;
+use annulus::slewed_clock::SlewedClock;
+use annulus::store::Store;
+use annulus::types::{Epoch, NodeNumber, Timestamp, Version, WallTime, WriterId, Zone};
+
+use crate::world::Event;
+
+/// What every run of the simulator may get wrong, in the order of the numbers that choose it.
+pub(crate) const DEVIATIONS: [Deviation; 9] = [
+    Deviation::None,
+    Deviation::WriteBackSkipped,
+    Deviation::SupersededAcknowledged,
+    Deviation::UnknownReportedAsRefused,
+    Deviation::OldRoundsCounted,
+    Deviation::ReadsOne,
+    Deviation::OldEpochAccepted,
+    Deviation::ClockReused,
+    Deviation::CopiesForgotten,
+];
+
+/// The hash seed of every store and ring.
+const HASH_SEED: u64 = 7;
+
+/// When the simulation begins, in wall time.
+const START_MS: u64 = 1_700_000_000_000;
+
+/// What a client is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    Written(Version),
+    Value(u64, Version),
+    Nothing,
+    Refused,
+    Unknown,
+}
+
+/// Keeps what a coordinator orders until it has returned.
+#[derive(Default)]
+pub(crate) struct Sink<const BUG: usize> {
+    pub(crate) sent: Vec<(usize, Vec<u8>)>,
+    pub(crate) replies: Vec<(ClientTag, Told)>,
+}
+
+impl<const BUG: usize> Orders for Sink<BUG> {
+    const DEVIATION: Deviation = DEVIATIONS[BUG];
+
+    fn order(&mut self, order: Order<'_>) {
+        match order {
+            Order::Send { to, inquiry } => {
+                let mut bytes = Vec::new();
+                encode_inquiry(&inquiry, &mut bytes);
+                self.sent.push((usize::from(to.0), bytes));
+            }
+            Order::Reply { client, outcome } => {
+                let told = match outcome {
+                    Outcome::Done(Reply::Written { version }) => Told::Written(version),
+                    Outcome::Done(Reply::Value { version, value, .. }) => {
+                        let number = value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                        Told::Value(number, version)
+                    }
+                    Outcome::Done(_) => Told::Nothing,
+                    Outcome::Refused { .. } => Told::Refused,
+                    Outcome::Unknown { .. } => Told::Unknown,
+                };
+                self.replies.push((client, told));
+            }
+        }
+    }
+}
+
+/// A node.
+pub(crate) struct Node {
+    pub(crate) number: NodeNumber,
+    /// Which of its processes: how often it was started.
+    pub(crate) life: u32,
+    pub(crate) up: bool,
+    /// Since when it is down.
+    pub(crate) down_since_ns: u64,
+    /// How many faults pause it.
+    pub(crate) paused: u32,
+    /// What happened to it while it was paused.
+    pub(crate) deferred: Vec<Event>,
+    pub(crate) store: Store,
+    pub(crate) replica: Replica,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) view: View,
+    clock: SlewedClock,
+    /// How wrong the machine's clock is.
+    pub(crate) clock_error_ms: i64,
+    pub(crate) clock_drift_ppm: i64,
+    /// When it is to be looked at next.
+    pub(crate) timer_ns: Option<u64>,
+}
+
+impl Node {
+    pub(crate) fn new(number: usize, nodes: usize, seed: u64) -> Self {
+        let number = NodeNumber(number as u16);
+        let numbers = || (0..nodes as u16).map(NodeNumber);
+        let member = |node| Member { node, zone: Zone(0), virtual_nodes: 4 };
+        let members: Vec<Member> = numbers().map(member).collect();
+        let replicas = NonZeroUsize::new(3).expect("not zero");
+        let view = View::new(Epoch(1), Arc::new(Ring::new(&members, replicas, HASH_SEED)), number, numbers());
+        let config = StoreConfig {
+            shards: ShardCount::new(2).expect("a power of two"),
+            hash_seed: HASH_SEED,
+            memory_bytes_max: None,
+        };
+        let coordinator = new_coordinator(&view, u32::from(number.0), seed);
+        Self {
+            number,
+            life: 0,
+            up: true,
+            down_since_ns: 0,
+            paused: 0,
+            deferred: Vec::new(),
+            store: Store::new(&config),
+            replica: Replica { epoch: Epoch(1), serving: true, drift_max: Duration::from_millis(500) },
+            coordinator,
+            view,
+            clock: SlewedClock::default(),
+            clock_error_ms: 0,
+            clock_drift_ppm: 0,
+            timer_ns: None,
+        }
+    }
+
+    /// Starts it anew with the data that it had: a new process, which is `incarnation`.
+    pub(crate) fn restart(&mut self, incarnation: u32, seed: u64) {
+        self.life += 1;
+        self.up = true;
+        self.coordinator = new_coordinator(&self.view, incarnation, seed);
+        self.clock = SlewedClock::default();
+        self.timer_ns = None;
+    }
+
+    /// The node's wall time, at `now_ns` of the simulation; its coordinator sees it too.
+    pub(crate) fn observe(&mut self, now_ns: u64) -> WallTime {
+        let drift_ms = (now_ns as i64 / 1_000_000) * self.clock_drift_ppm / 1_000_000;
+        let machine_ms =
+            (START_MS + now_ns / 1_000_000).saturating_add_signed(self.clock_error_ms + drift_ms);
+        let wall = self.clock.show(Timestamp(now_ns), WallTime(machine_ms));
+        self.coordinator.observe(wall);
+        wall
+    }
+}
+
+fn new_coordinator(view: &View, incarnation: u32, seed: u64) -> Coordinator {
+    let writer = WriterId::new(incarnation, 0).expect("few are started");
+    let config = CoordinatorConfig::default();
+    Coordinator::new(Arc::new(view.clone()), HybridClock::new(writer), config, seed)
+}

@@ -1,0 +1,67 @@
+//! Known bugs, put in on purpose: each must be found, by the invariants that are meant to find it, and by no others.
+
+use crate::invariants::Invariant::{self, *};
+use crate::run;
+
+/// Seeds in which each must be found.
+const SEEDS_MAX: u64 = 2000;
+
+/// Runs seeds until one breaks; returns how many it took, and what was broken.
+fn hunt<const BUG: usize>(invariants: &[Invariant]) -> Option<(u64, Invariant)> {
+    (0..SEEDS_MAX).find_map(|seed| Some((seed + 1, run::<BUG>(seed, false, invariants).broken?.0)))
+}
+
+/// A bug is found, and lost again without the invariants in `finders`.
+fn is_found_by<const BUG: usize>(finders: &[Invariant]) {
+    let (seeds, invariant) = hunt::<BUG>(&Invariant::ALL).expect("it must be found");
+    println!("{:?}: found by {invariant:?} in {seeds} seeds", crate::node::DEVIATIONS[BUG]);
+    assert!(finders.contains(&invariant), "{invariant:?}");
+    let others: Vec<Invariant> =
+        Invariant::ALL.into_iter().filter(|other| !finders.contains(other)).collect();
+    let seeds = seeds.clamp(20, 200);
+    let lost = (0..seeds).all(|seed| run::<BUG>(seed, false, &others).broken.is_none());
+    assert!(lost, "{others:?} find it too");
+}
+
+#[test]
+fn a_write_back_that_is_skipped() {
+    is_found_by::<1>(&[ReadsNeverGoBack, AcknowledgedWritesStay]);
+}
+
+#[test]
+fn a_superseded_write_that_is_acknowledged() {
+    is_found_by::<2>(&[AcknowledgedWritesStay, ReadsNeverGoBack, RemovedStaysRemoved]);
+}
+
+#[test]
+fn an_unknown_outcome_that_is_reported_as_refused() {
+    is_found_by::<3>(&[ReadsWereWritten, AcknowledgedWritesStay, ReadsNeverGoBack]);
+}
+
+#[test]
+fn answers_of_an_old_round_that_are_counted() {
+    // What an answer to something else does to an operation, nobody can foretell: everything but versions breaks.
+    let finders = Invariant::ALL.into_iter().filter(|invariant| *invariant != OneValueAVersion);
+    is_found_by::<4>(&finders.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_read_that_asks_one_replica() {
+    let finders = [AcknowledgedWritesStay, ReadsNeverGoBack, RemovedStaysRemoved, ReplicasAreEqual];
+    is_found_by::<5>(&finders);
+}
+
+#[test]
+fn an_answer_of_another_epoch_that_is_counted() {
+    is_found_by::<6>(&[AcknowledgedWritesStay, ReadsNeverGoBack, RemovedStaysRemoved]);
+}
+
+#[test]
+fn a_clock_that_is_reused_after_a_restart() {
+    is_found_by::<7>(&[OneValueAVersion, AcknowledgedWritesStay, ReadsNeverGoBack, RemovedStaysRemoved]);
+}
+
+#[test]
+fn a_copy_of_a_write_that_is_forgotten() {
+    is_found_by::<8>(&[ReadsWereWritten]);
+}

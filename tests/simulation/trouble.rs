@@ -1,0 +1,141 @@
+//! What faults do to the world, and how nodes find out.
+//!
+//! Invariant: what a fault does when it begins is undone when it ends, and faults of one kind may overlap. Nodes notice
+//! what they reach late, each in its own time.
+
+use annulus::cluster::coordinator::Orders;
+use annulus::cluster::deviation::Deviation;
+use annulus::types::{Epoch, NodeNumber};
+
+use crate::clients::CLIENTS;
+use crate::faults::{Fault, Kind};
+use crate::node::{Sink, Told};
+use crate::world::{Event, MS, World};
+
+impl<const BUG: usize> World<BUG> {
+    /// Lets all nodes find out, sooner or later, whom they reach.
+    fn look_around(&mut self) {
+        let nodes = self.nodes.len();
+        for (node, other) in (0..nodes).flat_map(|node| (0..nodes).map(move |other| (node, other))) {
+            if node != other {
+                let longest_ns = if self.random.bool() { 5 * MS } else { 500 * MS };
+                let later_ns = self.random.u64(MS / 10..longest_ns);
+                self.plan(self.now_ns + later_ns, Event::Link { node, other });
+            }
+        }
+    }
+
+    pub(crate) fn fault(&mut self, index: usize, begins: bool) {
+        let Fault { kind, node, other, measure, .. } = self.faults[index];
+        self.trace.note(self.now_ns, &[8, index as u64, u64::from(begins)], || {
+            let (verb, share) = (if begins { "begins" } else { "ends" }, measure);
+            format!("{kind} {verb} at node {node} (and {other}), {share}")
+        });
+        self.count.faults[kind as usize] += u64::from(begins);
+        let sign = if begins { 1 } else { -1 };
+        let permille = measure.unsigned_abs() as u32 / 4;
+        let onoff = if begins { permille } else { 0 };
+        match kind {
+            Kind::Loss => self.network.lost_permille = onoff,
+            Kind::Duplication => self.network.doubled_permille = onoff,
+            Kind::Delay => self.network.late_permille = onoff,
+            Kind::Partition => {
+                let nodes = self.nodes.len();
+                let apart = |number: usize| number == node || (nodes > 3 && number == other);
+                for (one, two) in (0..nodes).flat_map(|one| (0..nodes).map(move |two| (one, two))) {
+                    if apart(one) != apart(two) {
+                        self.network.block(one, two, begins);
+                    }
+                }
+                self.look_around();
+            }
+            Kind::PartialPartition => {
+                self.network.block(node, other, begins);
+                self.network.block(other, node, begins);
+                self.look_around();
+            }
+            Kind::OneWay => {
+                self.network.block(node, other, begins);
+                self.look_around();
+            }
+            Kind::LinkReset if begins => {
+                let target = NodeNumber(other as u16);
+                if self.nodes[node].up && self.nodes[node].view.is_reachable(target) {
+                    self.nodes[node].coordinator.link_lost(target, &mut self.sink);
+                    self.carry_out(node);
+                }
+            }
+            Kind::LinkReset => {}
+            Kind::Pause => self.pause(node, begins),
+            Kind::Slow => {
+                let slow = &mut self.network.slow[node];
+                *slow = slow.saturating_add_signed(sign);
+            }
+            Kind::Crash if begins => self.crash(node),
+            Kind::Crash => self.restart(node, measure < 0),
+            Kind::ClockJump => self.nodes[node].clock_error_ms += i64::from(sign) * measure * 2,
+            Kind::ClockDrift => self.nodes[node].clock_drift_ppm += i64::from(sign) * measure,
+            Kind::EpochChange if begins => {
+                self.epoch += 1;
+                for node in 0..self.nodes.len() {
+                    let later_ns = self.random.u64(MS..80 * MS);
+                    self.plan(self.now_ns + later_ns, Event::Epoch { node, epoch: self.epoch });
+                }
+            }
+            Kind::EpochChange => {}
+            Kind::MemoryFull => {
+                let used = self.nodes[node].store.used_bytes();
+                self.nodes[node].store.set_memory_bytes_max(begins.then_some(used));
+            }
+        }
+    }
+
+    fn pause(&mut self, number: usize, begins: bool) {
+        let node = &mut self.nodes[number];
+        node.paused = if begins { node.paused + 1 } else { node.paused - 1 };
+        if node.paused == 0 {
+            for event in std::mem::take(&mut node.deferred) {
+                self.plan(self.now_ns, event);
+            }
+        }
+    }
+
+    /// A process ends: what it had under way is known to nobody.
+    fn crash(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        if !node.up {
+            return;
+        }
+        (node.up, node.life, node.down_since_ns) = (false, node.life + 1, self.now_ns);
+        node.deferred.clear();
+        for client in 0..CLIENTS {
+            if let Some((_, at, _)) = self.clients.clients[client].waiting
+                && at == number
+            {
+                let begun = self.clients.clients[client].begun;
+                self.tell(client, begun, Told::Unknown);
+            }
+        }
+        self.look_around();
+    }
+
+    fn restart(&mut self, number: usize, stood_still: bool) {
+        if self.nodes[number].up {
+            return;
+        }
+        if stood_still {
+            // To the tick, and a few ticks that were never saved.
+            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..10);
+            self.nodes[number].clock_error_ms -= lost_ms as i64;
+        }
+        let reused = Sink::<BUG>::DEVIATION == Deviation::ClockReused;
+        self.incarnations += u32::from(!reused);
+        let incarnation = if reused { number as u32 } else { self.incarnations };
+        let seed = self.random.u64(..);
+        // Before it serves, a node learns where the topology is.
+        self.nodes[number].view.epoch = Epoch(self.epoch);
+        self.nodes[number].replica.epoch = Epoch(self.epoch);
+        self.nodes[number].restart(incarnation, seed);
+        self.look_around();
+    }
+}

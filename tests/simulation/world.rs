@@ -1,0 +1,405 @@
+//! The world: virtual time, and everything that happens in it, one thing after the other.
+//!
+//! Invariant: a run is a function of its seed and nothing else: no clock is read, no order depends on where things lie
+//! in memory. What happens at one time happens in the order in which it was planned.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag};
+use annulus::history::{Ask, History, Key};
+use annulus::protocol::Limits;
+use annulus::protocol::frame::{Split, split_frame};
+use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
+use annulus::types::{Epoch, Level, NodeNumber, Timestamp};
+
+use crate::clients::{CLIENTS, Clients, Wish};
+use crate::faults::{Fault, plan};
+use crate::network::Network;
+use crate::node::{Node, Sink, Told};
+use crate::trace::{Count, Trace};
+
+/// How long faults go on, and how many operations clients begin at least meanwhile.
+const FAULTS_NS: u64 = 1_200_000_000;
+const OPERATIONS_MIN: u64 = 320;
+
+/// How long everything is left alone after the faults: clocks that were set are steered back.
+const QUIET_NS: u64 = 60_000_000_000;
+
+/// How long an operation may take once the world is whole.
+const HEALED_NS: u64 = 2_000_000_000;
+
+/// A client that has heard nothing for so long of a node that was never down nor paused will never hear.
+const REPLY_NS_MAX: u64 = 8_000_000_000;
+
+pub(crate) const MS: u64 = 1_000_000;
+
+/// Something that is going to happen.
+pub(crate) enum Event {
+    /// Bytes of a node's process arrive at another's: what was said to a process that has ended is lost.
+    Deliver { to: usize, to_life: u32, from: usize, from_life: u32, bytes: Vec<u8> },
+    /// A node's coordinator is to be looked at.
+    Timer { node: usize, life: u32 },
+    /// A client goes on.
+    Client { client: usize },
+    /// A client has waited long for this operation of its.
+    Impatient { client: usize, begun: u64 },
+    /// A node finds that it can reach another, or that it cannot.
+    Link { node: usize, other: usize },
+    /// A node learns of an epoch.
+    Epoch { node: usize, epoch: u64 },
+    /// A fault begins.
+    Begin { fault: usize },
+    /// A fault ends.
+    End { fault: usize },
+}
+
+struct Planned {
+    at_ns: u64,
+    sequence: u64,
+    event: Event,
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.sequence == other.sequence
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at_ns, self.sequence).cmp(&(other.at_ns, other.sequence))
+    }
+}
+
+/// A run.
+pub(crate) struct World<const BUG: usize> {
+    pub(crate) random: fastrand::Rng,
+    pub(crate) now_ns: u64,
+    planned: BinaryHeap<Reverse<Planned>>,
+    sequence: u64,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) faults: Vec<Fault>,
+    healing: bool,
+    pub(crate) epoch: u64,
+    pub(crate) incarnations: u32,
+    /// The longest pause between two operations of a client.
+    think_ns_max: u64,
+    pub(crate) sink: Sink<BUG>,
+    limits: Limits,
+    pub(crate) trace: Trace,
+    pub(crate) count: Count,
+    /// What went wrong that no history shows.
+    pub(crate) complaint: Option<String>,
+}
+
+impl<const BUG: usize> World<BUG> {
+    /// The world of a seed, before anything happens.
+    pub(crate) fn new(seed: u64, prints: bool) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let count = if random.bool() { 3 } else { 5 };
+        let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, count, seed)).collect();
+        let faults = plan(&mut random, count, FAULTS_NS);
+        let think_ns_max = [2 * MS, 10 * MS, 40 * MS][random.usize(..3)];
+        let mut world = Self {
+            random,
+            now_ns: 0,
+            planned: BinaryHeap::new(),
+            sequence: 0,
+            network: Network::new(count),
+            incarnations: count as u32,
+            nodes,
+            clients: Clients::new(),
+            faults,
+            healing: false,
+            epoch: 1,
+            think_ns_max,
+            sink: Sink::default(),
+            limits: Limits::default(),
+            trace: Trace::new(prints),
+            count: Count::default(),
+            complaint: None,
+        };
+        for fault in 0..world.faults.len() {
+            let Fault { begins_ns, ends_ns, .. } = world.faults[fault];
+            world.plan(begins_ns, Event::Begin { fault });
+            world.plan(ends_ns, Event::End { fault });
+        }
+        for client in 0..CLIENTS {
+            let at_ns = world.random.u64(..MS);
+            world.plan(at_ns, Event::Client { client });
+        }
+        world
+    }
+
+    /// What clients were told.
+    pub(crate) fn history(&self) -> &History {
+        &self.clients.history
+    }
+
+    /// Lets faults and clients go on, then heals everything, and lets each client be served once more.
+    pub(crate) fn run(&mut self) {
+        while let Some(Reverse(next)) = self.planned.peek() {
+            let begun = self.clients.clients.iter().map(|client| client.begun).sum::<u64>();
+            if next.at_ns > FAULTS_NS && begun >= OPERATIONS_MIN {
+                break;
+            }
+            self.step();
+        }
+        self.healing = true;
+        self.nodes.iter_mut().for_each(|node| node.clock_error_ms = 0);
+        self.trace.note(self.now_ns, &[1], || "healing begins");
+        self.run_until(self.now_ns + QUIET_NS);
+        for key in Clients::contended() {
+            for client in 0..CLIENTS {
+                let ask = if client % 2 == 0 { self.clients.write() } else { Ask::Read };
+                self.serve_healed(client, Wish { key, level: Level::Quorum, ask });
+            }
+        }
+        // What all replicas are asked for, all replicas have afterwards.
+        for key in Clients::keys() {
+            self.serve_healed(0, Wish { key, level: Level::All, ask: Ask::Read });
+        }
+        self.run_until(self.now_ns + HEALED_NS);
+    }
+
+    /// Asks for something in a world that is whole: it must be done.
+    fn serve_healed(&mut self, client: usize, wish: Wish) {
+        let node = self.random.usize(..self.nodes.len());
+        let (done_before, deadline_ns) = (self.count.done, self.now_ns + HEALED_NS);
+        self.ask(client, node, wish);
+        while self.clients.clients[client].waiting.is_some() && self.now_ns < deadline_ns {
+            self.step();
+        }
+        if self.count.done == done_before {
+            self.complain(format!("{wish:?} at node {node} is not done though nothing is wrong any more"));
+        }
+    }
+
+    fn run_until(&mut self, until_ns: u64) {
+        while self.planned.peek().is_some_and(|Reverse(next)| next.at_ns <= until_ns) {
+            self.step();
+        }
+        // A node's clock is steered as time goes by, whether anything happens or not.
+        for _ in 0..8 {
+            for node in &mut self.nodes {
+                node.observe(until_ns);
+            }
+        }
+        self.now_ns = until_ns;
+    }
+
+    fn complain(&mut self, complaint: String) {
+        self.trace.note(self.now_ns, &[2], || complaint.clone());
+        self.complaint.get_or_insert(complaint);
+    }
+
+    pub(crate) fn plan(&mut self, at_ns: u64, event: Event) {
+        self.sequence += 1;
+        self.planned.push(Reverse(Planned { at_ns, sequence: self.sequence, event }));
+    }
+
+    fn step(&mut self) {
+        let Some(Reverse(next)) = self.planned.pop() else { return };
+        self.now_ns = next.at_ns;
+        match next.event {
+            Event::Deliver { to, .. } | Event::Timer { node: to, .. } | Event::Epoch { node: to, .. }
+                if self.nodes[to].paused > 0 =>
+            {
+                self.nodes[to].deferred.push(next.event);
+            }
+            Event::Deliver { to, to_life, from, from_life, bytes } => {
+                if self.nodes[to].up && self.nodes[to].life == to_life {
+                    self.deliver(to, from, from_life, &bytes);
+                }
+            }
+            Event::Timer { node, life } => self.look_after(node, life),
+            Event::Client { client } => self.go_on(client),
+            Event::Impatient { client, begun } => self.doubt(client, begun),
+            Event::Link { node, other } => self.notice(node, other),
+            Event::Epoch { node, epoch } => self.learn(node, epoch),
+            Event::Begin { fault } => self.fault(fault, true),
+            Event::End { fault } => self.fault(fault, false),
+        }
+    }
+
+    fn deliver(&mut self, to: usize, from: usize, from_life: u32, bytes: &[u8]) {
+        let node = &mut self.nodes[to];
+        let wall = node.observe(self.now_ns);
+        let Ok(Split::Frame(frame)) = split_frame(bytes, &self.limits) else { panic!("it was encoded") };
+        let message = decode_peer(frame, &self.limits).expect("it was encoded");
+        self.trace.note(self.now_ns, &[3, from as u64, to as u64], || format!("{from} -> {to}  {message:?}"));
+        self.trace.note_bytes(bytes);
+        match message {
+            PeerMessage::Inquiry(inquiry) => {
+                let mut answer = Vec::new();
+                node.replica.serve(&inquiry, &node.store, wall, |said| encode_answer(&said, &mut answer));
+                // An answer goes to the process that asked, and to none that came after it.
+                self.send(to, from, from_life, answer, false);
+            }
+            PeerMessage::Answer(answer) => {
+                node.coordinator.answer(NodeNumber(from as u16), &answer, &mut self.sink);
+                self.carry_out(to);
+            }
+        }
+    }
+
+    fn look_after(&mut self, number: usize, life: u32) {
+        let node = &mut self.nodes[number];
+        if !node.up || node.life != life {
+            return;
+        }
+        node.timer_ns = None;
+        node.observe(self.now_ns);
+        node.coordinator.handle_timeout(Timestamp(self.now_ns), &mut self.sink);
+        self.carry_out(number);
+    }
+
+    /// Carries out what a node's coordinator has ordered.
+    pub(crate) fn carry_out(&mut self, number: usize) {
+        for (to, bytes) in std::mem::take(&mut self.sink.sent) {
+            let to_life = self.nodes[to].life;
+            self.send(number, to, to_life, bytes, true);
+        }
+        for (ClientTag(tag), told) in std::mem::take(&mut self.sink.replies) {
+            let (client, begun) = ((tag >> 32) as usize, tag & 0xFFFF_FFFF);
+            self.tell(client, begun, told);
+        }
+        let node = &mut self.nodes[number];
+        let next = node.coordinator.next_timeout().map(|Timestamp(at_ns)| at_ns.max(self.now_ns));
+        if let Some(at_ns) = next
+            && node.timer_ns.is_none_or(|planned_ns| at_ns < planned_ns)
+        {
+            node.timer_ns = Some(at_ns);
+            let life = node.life;
+            self.plan(at_ns, Event::Timer { node: number, life });
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, to_life: u32, bytes: Vec<u8>, inquiry: bool) {
+        let fate = self.network.send(&mut self.random, self.now_ns, from, to, inquiry, &mut self.count);
+        let from_life = self.nodes[from].life;
+        let [first, second] = fate.arrives_ns;
+        if let Some(at_ns) = second {
+            self.plan(at_ns, Event::Deliver { to, to_life, from, from_life, bytes: bytes.clone() });
+        }
+        if let Some(at_ns) = first {
+            self.plan(at_ns, Event::Deliver { to, to_life, from, from_life, bytes });
+        }
+    }
+
+    /// Lets a client do what it does next.
+    fn go_on(&mut self, client: usize) {
+        if self.healing || self.clients.clients[client].waiting.is_some() {
+            return;
+        }
+        // Most of the time a client stays with its node.
+        let home = client % self.nodes.len();
+        let node = if self.random.u8(..4) > 0 { home } else { self.random.usize(..self.nodes.len()) };
+        if !self.nodes[node].up {
+            let later_ns = self.now_ns + self.random.u64(MS..20 * MS);
+            return self.plan(later_ns, Event::Client { client });
+        }
+        let wish = self.clients.wish(&mut self.random);
+        self.ask(client, node, wish);
+    }
+
+    fn ask(&mut self, client: usize, number: usize, wish: Wish) {
+        let begun = self.clients.begin(client, number, wish, self.now_ns);
+        self.trace.note(self.now_ns, &[4, client as u64, number as u64], || {
+            format!("client {client} asks node {number}: {wish:?}")
+        });
+        self.plan(self.now_ns + REPLY_NS_MAX, Event::Impatient { client, begun });
+        let node = &mut self.nodes[number];
+        node.observe(self.now_ns);
+        let key = name_of(wish.key);
+        let value;
+        let action = match wish.ask {
+            Ask::Write { value: number, .. } => {
+                value = number.to_le_bytes();
+                Action::Put { value: &value, expires_at: None }
+            }
+            Ask::Remove { .. } => Action::Remove,
+            _ => Action::Get,
+        };
+        let tag = ClientTag((client as u64) << 32 | begun);
+        let hash = node.store.hash(&key);
+        let request = Request { client: tag, key: &key, hash, level: wish.level, action };
+        node.coordinator.begin(Timestamp(self.now_ns), &request, &mut self.sink);
+        self.carry_out(number);
+    }
+
+    /// Tells a client what became of its operation, if it still waits for that.
+    pub(crate) fn tell(&mut self, client: usize, begun: u64, told: Told) {
+        let state = &self.clients.clients[client];
+        if state.begun != begun || state.waiting.is_none() {
+            return self.complain(format!("client {client} is told twice, or what it did not ask"));
+        }
+        self.trace.note(self.now_ns, &[5, client as u64], || format!("client {client} is told {told:?}"));
+        match told {
+            Told::Refused => self.count.refused += 1,
+            Told::Unknown => self.count.unknown += 1,
+            Told::Written(_) | Told::Value(..) | Told::Nothing => self.count.done += 1,
+        }
+        self.clients.finish(client, told, self.now_ns);
+        let next_ns = self.now_ns + self.random.u64(..self.think_ns_max);
+        self.plan(next_ns, Event::Client { client });
+    }
+
+    /// A client has waited long: unless its node was paused meanwhile, that is a fault of ours.
+    fn doubt(&mut self, client: usize, begun: u64) {
+        let state = &self.clients.clients[client];
+        if state.begun == begun
+            && let Some((_, node, _)) = state.waiting
+        {
+            self.complain(format!("client {client} hears nothing from node {node}, which is up"));
+        }
+    }
+
+    /// A node notices whether it can reach another.
+    fn notice(&mut self, number: usize, other: usize) {
+        let reachable = self.nodes[other].up && self.network.is_whole(number, other);
+        let node = &mut self.nodes[number];
+        let target = NodeNumber(other as u16);
+        if !node.up || node.view.is_reachable(target) == reachable {
+            return;
+        }
+        self.trace.note(self.now_ns, &[6, number as u64, other as u64, u64::from(reachable)], || {
+            format!("node {number} {} node {other}", if reachable { "reaches" } else { "has lost" })
+        });
+        node.view.set_reachable(target, reachable);
+        node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
+        if !reachable {
+            node.coordinator.link_lost(target, &mut self.sink);
+        }
+        self.carry_out(number);
+    }
+
+    fn learn(&mut self, number: usize, epoch: u64) {
+        let node = &mut self.nodes[number];
+        if !node.up || node.view.epoch >= Epoch(epoch) {
+            return;
+        }
+        self.trace.note(self.now_ns, &[7, number as u64, epoch], || format!("node {number} adopts {epoch}"));
+        node.view.epoch = Epoch(epoch);
+        node.replica.epoch = Epoch(epoch);
+        node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
+        self.carry_out(number);
+    }
+}
+
+/// The bytes of a key.
+pub(crate) fn name_of(key: Key) -> [u8; 8] {
+    key.0.to_le_bytes()
+}
