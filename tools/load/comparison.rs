@@ -69,15 +69,20 @@ fn read(path: &str) -> Result<Report, Incomparable> {
 fn difference(one: &LoadSettings, other: &LoadSettings) -> Option<&'static str> {
     let checks = [
         (one.connections == other.connections, "number of connections"),
+        (targets(one) == targets(other), "number of targets"),
         (one.pipeline == other.pipeline && one.send == other.send, "pipeline"),
         (one.rate_per_second == other.rate_per_second, "rate"),
         (one.arrivals == other.arrivals, "spacing of arrivals"),
         (one.keys == other.keys && one.key_bytes == other.key_bytes, "key space"),
         (one.distribution == other.distribution, "distribution of keys"),
         (one.value_bytes == other.value_bytes, "length of values"),
-        (one.read_ratio == other.read_ratio, "share of reads"),
+        (one.mix == other.mix, "mix of operations"),
     ];
     checks.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
+}
+
+fn targets(load: &LoadSettings) -> usize {
+    load.target.split(',').count()
 }
 
 /// A figure of a phase, if it has it.

@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::ops::Range;
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use thiserror::Error;
 
-use crate::dialect::{Dialect, Malformed, Outcome};
+use crate::dialect::{Dialect, Malformed, Reply};
 use crate::distribution::Stream;
 
 /// Bytes asked of a socket at once, unless less is wanted.
@@ -29,6 +30,8 @@ pub(crate) enum Broken {
     Unasked,
     #[error("a reply is longer than {0} bytes")]
     TooLong(usize),
+    #[error("no reply for {0} ms")]
+    Silent(u128),
 }
 
 /// What a read found.
@@ -49,24 +52,54 @@ pub(crate) struct ReadBuffer {
     partial_bytes_max: usize,
     /// Bytes asked of a socket at once. A read that gives fewer has emptied it.
     read_bytes: usize,
+    /// Bytes that the last read left here, with the partial reply before them.
+    filled: usize,
 }
 
 impl ReadBuffer {
-    /// Room for replies of `D` with a value of `value_bytes`; about `replies` are read at once, or all if `None`.
-    pub(crate) fn new<D: Dialect>(value_bytes: usize, replies: Option<usize>) -> Self {
+    /// Room for replies of `D` with values of `value_bytes_max` at most and `value_bytes_mean` on average; about
+    /// `replies` are read at once, or all if `None`.
+    pub(crate) fn new<D: Dialect>(
+        value_bytes_max: usize,
+        value_bytes_mean: f64,
+        replies: Option<usize>,
+    ) -> Self {
         // A line of a key and a few numbers stands around the value in every protocol.
-        let partial_bytes_max = value_bytes + 64 * 1024;
-        let reply_bytes = value_bytes + D::REPLY_OVERHEAD_BYTES;
+        let partial_bytes_max = value_bytes_max + 64 * 1024;
+        let reply_bytes = value_bytes_mean as usize + D::REPLY_OVERHEAD_BYTES;
         let read_bytes = replies.map_or(READ_BYTES_MAX, |replies| READ_BYTES_MAX.min(replies * reply_bytes));
-        Self { bytes: vec![0; partial_bytes_max + read_bytes], partial_bytes_max, read_bytes }
+        Self { bytes: vec![0; partial_bytes_max + read_bytes], partial_bytes_max, read_bytes, filled: 0 }
+    }
+
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.bytes[..self.filled]
     }
 }
 
-/// When a request was due, and when it was sent; the same in a closed loop.
+/// When an operation was due, and when it was sent; the same in a closed loop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) due: Instant,
     pub(crate) sent: Instant,
+}
+
+impl Times {
+    /// Due when it is sent.
+    pub(crate) const fn both(at: Instant) -> Self {
+        Self { due: at, sent: at }
+    }
+}
+
+/// A request whose reply has not come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnderWay {
+    pub(crate) times: Times,
+    /// The key's index.
+    pub(crate) index: u64,
+    /// The operation's place in the mix.
+    pub(crate) place: usize,
+    /// Whether this only reads what the operation is then to write.
+    pub(crate) writes_next: bool,
 }
 
 /// One connection.
@@ -74,56 +107,64 @@ pub(crate) struct Connection<D> {
     pub(crate) socket: TcpStream,
     pub(crate) dialect: D,
     pub(crate) stream: Stream,
+    /// The target's place among all.
+    pub(crate) target: usize,
+    /// The indexes that are still this connection's to preload.
+    pub(crate) to_preload: Range<u64>,
     /// Requests encoded and not yet written in full.
     pub(crate) output: Vec<u8>,
     written: usize,
     /// The start of a reply that the last read ended in.
     partial: Vec<u8>,
-    /// Requests sent or encoded whose replies have not come.
+    /// Requests without a reply, by their number from `first` on. Answered ones behind an older one are `None`.
+    under_way: VecDeque<Option<UnderWay>>,
+    first: u32,
+    /// How many of them have no reply.
     pub(crate) outstanding: usize,
-    /// Replies to come that belong to the greeting and count for nothing.
-    greeting: usize,
-    /// When the requests under way were due and sent, oldest first, and how many at once.
-    sent: VecDeque<(Times, usize)>,
+    /// When a reply last came, or the first request went out after a silence that was due.
+    pub(crate) heard_at: Instant,
 }
 
 impl<D: Dialect> Connection<D> {
-    /// A connection over `socket` that has said its greeting, or will with its first batch.
-    pub(crate) fn new(socket: TcpStream, mut dialect: D, stream: Stream) -> Self {
-        let mut output = Vec::new();
-        let greeting = dialect.greet(&mut output);
+    /// A connection over `socket`, which was greeted, to the target in the place `target`.
+    pub(crate) fn new(socket: TcpStream, dialect: D, stream: Stream, target: usize, now: Instant) -> Self {
         Self {
             socket,
             dialect,
             stream,
-            output,
+            target,
+            to_preload: 0..0,
+            output: Vec::new(),
             written: 0,
             partial: Vec::new(),
+            under_way: VecDeque::new(),
+            first: 0,
             outstanding: 0,
-            greeting,
-            sent: VecDeque::new(),
+            heard_at: now,
         }
     }
 
-    /// Notes that `requests` more are under way. Their bytes may still have to be flushed.
-    pub(crate) fn sent(&mut self, requests: usize, times: Times) {
-        self.outstanding += requests;
-        self.sent.push_back((times, requests));
+    /// Notes a request that was encoded. Its bytes have still to be flushed.
+    pub(crate) fn push(&mut self, under_way: UnderWay) {
+        if self.outstanding == 0 {
+            self.heard_at = under_way.times.sent;
+        }
+        self.outstanding += 1;
+        self.under_way.push_back(Some(under_way));
     }
 
-    /// Takes `answered` requests off those under way, and gives how many of them were sent when to `seen`. Replies are
-    /// taken to come in the order of their requests; where they do not, latencies are swapped among requests under way.
-    pub(crate) fn answered(&mut self, mut answered: usize, mut seen: impl FnMut(Times, usize)) {
-        while answered > 0 {
-            let (at, requests) = self.sent.front_mut().expect("what is answered was noted when it was sent");
-            let taken = answered.min(*requests);
-            seen(*at, taken);
-            answered -= taken;
-            *requests -= taken;
-            if *requests == 0 {
-                self.sent.pop_front();
-            }
+    /// Gives the last `count` requests other times: those of a batch are sent once the last is encoded.
+    pub(crate) fn stamp(&mut self, count: usize, times: Times) {
+        let from = self.under_way.len() - count;
+        self.under_way.range_mut(from..).flatten().for_each(|under_way| under_way.times = times);
+        if count == self.outstanding {
+            self.heard_at = times.sent;
         }
+    }
+
+    /// Those whose reply will never come.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = &UnderWay> {
+        self.under_way.iter().flatten()
     }
 
     /// Writes what is not written yet, as far as the kernel takes it.
@@ -143,47 +184,47 @@ impl<D: Dialect> Connection<D> {
         Ok(())
     }
 
-    /// Reads once and gives each whole reply, with its bytes, to `seen`.
-    pub(crate) fn receive(
-        &mut self,
-        buffer: &mut ReadBuffer,
-        mut seen: impl FnMut(Outcome, &D, &[u8]),
-    ) -> Result<Read, Broken> {
+    /// Reads once. What `buffer` then holds is to be given to [`answer`](Self::answer) and [`keep`](Self::keep).
+    pub(crate) fn read(&mut self, buffer: &mut ReadBuffer) -> Result<Read, Broken> {
         let kept = self.partial.len();
         buffer.bytes[..kept].copy_from_slice(&self.partial);
         let room = &mut buffer.bytes[kept..kept + buffer.read_bytes];
-        let read = loop {
+        loop {
             match self.socket.read(room) {
                 Ok(0) => return Err(Broken::Closed),
-                Ok(read) => break read,
+                Ok(read) => {
+                    buffer.filled = kept + read;
+                    return Ok(if read == buffer.read_bytes { Read::Full } else { Read::Short });
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Read::Nothing),
                 Err(error) => return Err(error.into()),
             }
-        };
-        let taken = self.parse(&buffer.bytes[..kept + read], &mut seen)?;
-        let rest = &buffer.bytes[taken..kept + read];
+        }
+    }
+
+    /// The reply at the start of `bytes`, if it is whole, and what it answers.
+    #[inline]
+    pub(crate) fn answer(&mut self, bytes: &[u8]) -> Result<Option<(Reply, UnderWay)>, Broken> {
+        let Some(reply) = self.dialect.reply(bytes)? else { return Ok(None) };
+        let at = reply.answers.map_or(0, |number| number.wrapping_sub(self.first) as usize);
+        let answered = self.under_way.get_mut(at).and_then(Option::take).ok_or(Broken::Unasked)?;
+        while let Some(None) = self.under_way.front() {
+            self.under_way.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+        self.outstanding -= 1;
+        Ok(Some((reply, answered)))
+    }
+
+    /// Keeps the start of a reply that is not whole, for the next read.
+    pub(crate) fn keep(&mut self, rest: &[u8], buffer: &ReadBuffer) -> Result<(), Broken> {
         if rest.len() > buffer.partial_bytes_max {
             return Err(Broken::TooLong(buffer.partial_bytes_max));
         }
         self.partial.clear();
         self.partial.extend_from_slice(rest);
-        Ok(if read == buffer.read_bytes { Read::Full } else { Read::Short })
-    }
-
-    fn parse(&mut self, bytes: &[u8], seen: &mut impl FnMut(Outcome, &D, &[u8])) -> Result<usize, Broken> {
-        let mut taken = 0;
-        while let Some(reply) = self.dialect.reply(&bytes[taken..])? {
-            let end = taken + reply.bytes;
-            if self.greeting > 0 && reply.outcome != Outcome::Error {
-                self.greeting -= 1;
-            } else {
-                self.outstanding = self.outstanding.checked_sub(1).ok_or(Broken::Unasked)?;
-                seen(reply.outcome, &self.dialect, &bytes[taken..end]);
-            }
-            taken = end;
-        }
-        Ok(taken)
+        Ok(())
     }
 }
 
@@ -192,93 +233,71 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::dialect::Reply;
+    use crate::dialect::{Native, Outcome, Request, Resp};
     use crate::distribution::{Distribution, Shape};
 
-    /// Replies are `h` (hit) or `e` (error) and a line end; connections open with `hello`, which has a reply.
-    #[derive(Clone)]
-    struct Greeting;
-
-    impl Dialect for Greeting {
-        const REPLY_OVERHEAD_BYTES: usize = 2;
-
-        fn greet(&mut self, output: &mut Vec<u8>) -> usize {
-            output.extend_from_slice(b"hello");
-            1
-        }
-
-        fn encode_get(&mut self, _key: &[u8], output: &mut Vec<u8>) {
-            output.push(b'g');
-        }
-
-        fn encode_set(&mut self, _key: &[u8], _value: &[u8], output: &mut Vec<u8>) {
-            output.push(b's');
-        }
-
-        fn reply(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Malformed> {
-            let outcome = if bytes.first() == Some(&b'e') { Outcome::Error } else { Outcome::Hit };
-            Ok((bytes.len() >= 2).then_some(Reply { bytes: 2, outcome }))
-        }
-    }
-
-    fn connection() -> (Connection<Greeting>, std::net::TcpStream) {
+    fn connection<D: Dialect>(dialect: D) -> (Connection<D>, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket =
             TcpStream::from_std(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        let stream = Distribution::new(Shape::Uniform, 1, 1.0).stream(0, 0, 1);
-        (Connection::new(socket, Greeting, stream), listener.accept().unwrap().0)
+        let stream = Distribution::new(Shape::Uniform, 1).stream(0, 0, 1);
+        (Connection::new(socket, dialect, stream, 0, Instant::now()), listener.accept().unwrap().0)
+    }
+
+    fn request(index: u64) -> UnderWay {
+        let now = Instant::now();
+        UnderWay { times: Times { due: now, sent: now }, index, place: 0, writes_next: false }
     }
 
     #[test]
-    fn a_greeting_goes_first_and_its_reply_counts_for_nothing() {
-        let (mut connection, mut peer) = connection();
-        connection.dialect.encode_get(b"", &mut connection.output);
-        connection.outstanding = 1;
-        connection.flush().unwrap();
-        let mut sent = [0; 6];
-        peer.read_exact(&mut sent).unwrap();
-        assert_eq!(&sent, b"hellog");
-
-        // The reply to the greeting and half of the next, then its other half.
-        peer.write_all(b"h\nh").unwrap();
-        let mut seen = 0;
-        let mut buffer = ReadBuffer::new::<Greeting>(0, None);
-        assert_eq!(connection.receive(&mut buffer, |_, _, _| seen += 1).unwrap(), Read::Short);
-        assert_eq!((seen, connection.outstanding), (0, 1));
-        peer.write_all(b"\n").unwrap();
-        connection.receive(&mut buffer, |_, _, reply| assert_eq!(reply, b"h\n")).unwrap();
-        assert_eq!(connection.outstanding, 0);
-
-        peer.write_all(b"h\n").unwrap();
-        assert!(matches!(connection.receive(&mut buffer, |_, _, _| ()), Err(Broken::Unasked)));
+    fn what_a_read_ends_in_is_kept_for_the_next() {
+        let (mut connection, mut peer) = connection(Resp);
+        let mut buffer = ReadBuffer::new::<Resp>(0, 0.0, None);
+        connection.push(request(7));
+        peer.write_all(b"$3\r\na").unwrap();
+        assert_eq!(connection.read(&mut buffer).unwrap(), Read::Short);
+        assert!(connection.answer(buffer.filled()).unwrap().is_none());
+        connection.keep(buffer.filled(), &buffer).unwrap();
+        peer.write_all(b"bc\r\n+OK\r\n").unwrap();
+        connection.read(&mut buffer).unwrap();
+        let (reply, answered) = connection.answer(buffer.filled()).unwrap().unwrap();
+        assert_eq!((reply.outcome, answered.index, connection.outstanding), (Outcome::Hit, 7, 0));
+        assert!(matches!(connection.answer(&buffer.filled()[reply.bytes..]), Err(Broken::Unasked)));
     }
 
     #[test]
-    fn replies_are_timed_from_the_oldest_send_on() {
-        let (mut connection, _peer) = connection();
-        let first = Instant::now();
-        let second = first + std::time::Duration::from_millis(1);
-        connection.sent(2, Times { due: first, sent: first });
-        connection.sent(3, Times { due: second, sent: second });
-        assert_eq!(connection.outstanding, 5);
-        let mut seen = Vec::new();
-        connection.answered(1, |at, requests| seen.push((at, requests)));
-        connection.answered(3, |at, requests| seen.push((at, requests)));
-        connection.answered(1, |at, requests| seen.push((at, requests)));
-        let seen: Vec<_> = seen.into_iter().map(|(times, count)| (times.due, count)).collect();
-        assert_eq!(seen, [(first, 1), (first, 1), (second, 2), (second, 1)]);
-        assert!(connection.sent.is_empty());
+    fn replies_find_their_requests_in_any_order() {
+        let (mut connection, _peer) = connection(Native::default());
+        let greeting = annulus::protocol::preamble::Greeting::Welcome { authentication_required: false };
+        let welcome = annulus::protocol::preamble::encode_greeting(greeting);
+        connection.dialect.reply(&welcome).unwrap().unwrap();
+        for index in 0..4 {
+            connection.dialect.encode(Request::Get { key: b"k" }, &mut connection.output);
+            connection.push(request(100 + index));
+        }
+        let mut answer = |number: u32| {
+            let mut bytes = Vec::new();
+            annulus::protocol::client::encode_absent(annulus::message::RequestId(number), &mut bytes);
+            let answer = connection.answer(&bytes).map(|answer| answer.unwrap().1.index);
+            (answer.ok(), connection.outstanding)
+        };
+        assert_eq!(answer(2), (Some(102), 3));
+        assert_eq!(answer(2), (None, 3), "no request is answered twice");
+        assert_eq!(answer(0), (Some(100), 2));
+        assert_eq!(answer(9), (None, 2), "nor is one that was not sent");
+        assert_eq!(answer(3), (Some(103), 1));
+        assert_eq!(answer(1), (Some(101), 0));
+        assert!(connection.under_way.is_empty() && connection.first == 4);
     }
 
     #[test]
-    fn a_greeting_that_is_refused_is_an_error_reply() {
-        let (mut connection, mut peer) = connection();
-        connection.outstanding = 1;
-        peer.write_all(b"e\n").unwrap();
-        let mut seen = Vec::new();
-        connection
-            .receive(&mut ReadBuffer::new::<Greeting>(0, None), |outcome, _, _| seen.push(outcome))
-            .unwrap();
-        assert_eq!(seen, [Outcome::Error]);
+    fn a_batch_is_timed_from_when_its_last_request_was_encoded() {
+        let (mut connection, _peer) = connection(Resp);
+        connection.push(request(0));
+        connection.push(request(1));
+        let times = Times { due: Instant::now(), sent: Instant::now() };
+        connection.stamp(1, times);
+        let sent: Vec<bool> = connection.lost().map(|under_way| under_way.times.sent == times.sent).collect();
+        assert_eq!(sent, [false, true]);
     }
 }

@@ -1,8 +1,8 @@
-//! Which key comes next, and whether it is read or written.
+//! Which key comes next.
 //!
 //! Invariant: a connection's stream is a function of the seed and the connection's number alone, and no two
 //! connections share one: connections that draw the same keys measure the processor's cache. Drawing allocates
-//! nothing. It knows indexes, not the text of keys.
+//! nothing. It knows indexes, not the text of keys, nor what is done with them.
 
 use std::str::FromStr;
 
@@ -20,13 +20,15 @@ pub(crate) enum Shape {
     Uniform,
     /// The key of rank r as likely as r^-theta; ranks are strewn over the key space.
     Zipfian(f64),
+    /// The key of rank r as likely as r^-theta, counted from the newest.
+    Latest,
     /// One after another; each connection starts at its own place.
     Sequential,
 }
 
 /// The name of a distribution was not understood.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("expected uniform, sequential, zipfian or zipfian:THETA with THETA above 0 and at most 10")]
+#[error("expected uniform, sequential, latest, zipfian or zipfian:THETA with THETA above 0 and at most 10")]
 pub(crate) struct UnknownShape;
 
 impl FromStr for Shape {
@@ -36,6 +38,7 @@ impl FromStr for Shape {
         match text {
             "uniform" => Ok(Self::Uniform),
             "sequential" => Ok(Self::Sequential),
+            "latest" => Ok(Self::Latest),
             "zipfian" => Ok(Self::Zipfian(THETA)),
             _ => {
                 let theta = text.strip_prefix("zipfian:").ok_or(UnknownShape)?;
@@ -49,26 +52,27 @@ impl FromStr for Shape {
 /// What all connections share: the key space and the constants of the shape, never a position.
 pub(crate) struct Distribution {
     keys: u64,
-    read_ratio: f64,
     draw: Draw,
 }
 
 enum Draw {
     Uniform,
+    Latest(Zipf),
     Zipfian { zipf: Zipf, stride: u64 },
     Sequential,
 }
 
 impl Distribution {
-    /// Indexes below `keys` (at least 1) in `shape`, of which a share of `read_ratio` is read.
-    pub(crate) fn new(shape: Shape, keys: u64, read_ratio: f64) -> Self {
+    /// Indexes below `keys` (at least 1) in `shape`; only the newest keys are drawn from what was inserted besides.
+    pub(crate) fn new(shape: Shape, keys: u64) -> Self {
         assert!(keys > 0, "a key space has a key");
         let draw = match shape {
             Shape::Uniform => Draw::Uniform,
             Shape::Zipfian(theta) => Draw::Zipfian { zipf: Zipf::new(keys, theta), stride: stride(keys) },
+            Shape::Latest => Draw::Latest(Zipf::new(keys, THETA)),
             Shape::Sequential => Draw::Sequential,
         };
-        Self { keys, read_ratio, draw }
+        Self { keys, draw }
     }
 
     /// The stream of connection number `connection` of `connections`.
@@ -81,33 +85,29 @@ impl Distribution {
 
 /// One connection's draws.
 pub(crate) struct Stream {
-    rng: Rng,
+    /// Whatever else is drawn for the connection comes from here too.
+    pub(crate) rng: Rng,
     /// The next index of a sequential stream.
     position: u64,
 }
 
 impl Stream {
-    /// The next index, below the number of keys.
+    /// The next index, below `keys_now`, the number of keys that there are by now.
     #[inline]
-    pub(crate) fn next_index(&mut self, distribution: &Distribution) -> u64 {
+    pub(crate) fn next_index(&mut self, distribution: &Distribution, keys_now: u64) -> u64 {
         match &distribution.draw {
             Draw::Uniform => self.rng.u64(0..distribution.keys),
             Draw::Zipfian { zipf, stride } => {
                 let rank = zipf.rank(&mut self.rng);
                 (u128::from(rank) * u128::from(*stride) % u128::from(distribution.keys)) as u64
             }
+            Draw::Latest(zipf) => keys_now - 1 - zipf.rank(&mut self.rng),
             Draw::Sequential => {
                 let index = self.position % distribution.keys;
                 self.position = index + 1;
                 index
             }
         }
-    }
-
-    /// Whether the next request reads.
-    #[inline]
-    pub(crate) fn next_is_read(&mut self, distribution: &Distribution) -> bool {
-        self.rng.f64() < distribution.read_ratio
     }
 }
 
@@ -194,9 +194,9 @@ mod tests {
     use super::*;
 
     fn draws(shape: Shape, keys: u64, seed: u64, connection: u64, count: usize) -> Vec<u64> {
-        let distribution = Distribution::new(shape, keys, 0.9);
+        let distribution = Distribution::new(shape, keys);
         let mut stream = distribution.stream(seed, connection, 4);
-        (0..count).map(|_| stream.next_index(&distribution)).collect()
+        (0..count).map(|_| stream.next_index(&distribution, keys)).collect()
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_a_function_of_seed_and_connection() {
-        for shape in [Shape::Uniform, Shape::Zipfian(0.99), Shape::Sequential] {
+        for shape in [Shape::Uniform, Shape::Zipfian(0.99), Shape::Latest, Shape::Sequential] {
             let one = draws(shape, 1_000_000, 7, 1, 1000);
             assert_eq!(one, draws(shape, 1_000_000, 7, 1, 1000));
             assert_ne!(one, draws(shape, 1_000_000, 7, 2, 1000), "two connections share their keys");
@@ -278,20 +278,30 @@ mod tests {
     }
 
     #[test]
-    fn the_read_ratio_is_kept() {
-        let distribution = Distribution::new(Shape::Uniform, 10, 0.9);
-        let mut stream = distribution.stream(1, 0, 1);
-        let reads = (0..100_000).filter(|_| stream.next_is_read(&distribution)).count();
-        assert!((89_500..90_500).contains(&reads), "{reads}");
-        for (ratio, expected) in [(1.0, 1000), (0.0, 0)] {
-            let distribution = Distribution::new(Shape::Uniform, 10, ratio);
-            assert_eq!((0..1000).filter(|_| stream.next_is_read(&distribution)).count(), expected);
+    fn the_newest_keys_are_drawn_most_and_none_beyond_them() {
+        const KEYS: u64 = 1000;
+        const KEYS_NOW: u64 = 1500;
+        const COUNT: usize = 200_000;
+        let distribution = Distribution::new(Shape::Latest, KEYS);
+        let mut stream = distribution.stream(5, 0, 1);
+        let mut counts = vec![0_f64; KEYS_NOW as usize];
+        for _ in 0..COUNT {
+            counts[stream.next_index(&distribution, KEYS_NOW) as usize] += 1.0;
         }
+        let total: f64 = (1..=KEYS).map(|rank| (rank as f64).powf(-THETA)).sum();
+        for rank in [1_usize, 2, 10, 100] {
+            let expected = COUNT as f64 * (rank as f64).powf(-THETA) / total;
+            let count = counts[KEYS_NOW as usize - rank];
+            assert!((count - expected).abs() < 5.0 * expected.sqrt(), "rank {rank}: {count} {expected}");
+        }
+        let oldest = counts.iter().position(|count| *count > 0.0).unwrap();
+        assert!(oldest as u64 >= KEYS_NOW - KEYS, "{oldest}");
     }
 
     #[test]
     fn names_of_shapes() {
         assert_eq!("uniform".parse(), Ok(Shape::Uniform));
+        assert_eq!("latest".parse(), Ok(Shape::Latest));
         assert_eq!("zipfian".parse(), Ok(Shape::Zipfian(0.99)));
         assert_eq!("zipfian:1.2".parse(), Ok(Shape::Zipfian(1.2)));
         for text in ["", "zipf", "zipfian:", "zipfian:0", "zipfian:-1", "zipfian:NaN"] {

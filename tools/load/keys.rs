@@ -1,4 +1,4 @@
-//! The text of keys and values.
+//! The text of keys.
 //!
 //! Invariant: each index below the key space has one key, always of the same width, and no two share one. Writing a
 //! key allocates nothing. Which index comes next is not decided here.
@@ -6,7 +6,9 @@
 use thiserror::Error;
 
 /// What keys start with where the width leaves room for it.
-const PREFIX: &[u8] = b"key:";
+const PREFIX: [u8; 4] = *b"key:";
+/// What counters start with: a value that was set is no number.
+const COUNTER_PREFIX: [u8; 4] = *b"cnt:";
 
 /// The keys do not fit the width.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -34,9 +36,17 @@ impl KeyText {
         };
         let mut text = vec![b'0'; key_bytes];
         if digits_at >= PREFIX.len() {
-            text[..PREFIX.len()].copy_from_slice(PREFIX);
+            text[..PREFIX.len()].copy_from_slice(&PREFIX);
         }
         Ok(Self { text, digits_at })
+    }
+
+    /// Counters for the same indexes: other keys of the same width; `None` if there is no room to tell them apart.
+    pub(crate) fn counters(&self) -> Option<Self> {
+        let mut counters = self.clone();
+        let prefix = counters.text.first_chunk_mut::<4>().filter(|prefix| **prefix == PREFIX)?;
+        *prefix = COUNTER_PREFIX;
+        Some(counters)
     }
 
     /// The key of `index`.
@@ -49,11 +59,6 @@ impl KeyText {
         debug_assert!(index == 0, "the index is beyond the key space");
         &self.text
     }
-}
-
-/// The value that every set writes: printable, and not of one byte repeated.
-pub(crate) fn value(value_bytes: usize) -> Vec<u8> {
-    (b'a'..=b'z').cycle().take(value_bytes).collect()
 }
 
 #[cfg(test)]
@@ -72,6 +77,12 @@ mod tests {
     fn narrow_keys_go_without_the_prefix() {
         assert_eq!(KeyText::new(6, 1_000_000).unwrap().of(42), b"000042");
         assert_eq!(KeyText::new(1, 1).unwrap().of(0), b"0");
+    }
+
+    #[test]
+    fn counters_are_other_keys() {
+        assert_eq!(KeyText::new(8, 10_000).unwrap().counters().unwrap().of(42), b"cnt:0042");
+        assert!(KeyText::new(7, 10_000).unwrap().counters().is_none());
     }
 
     #[test]

@@ -1,32 +1,30 @@
-//! The command line of the generator, and what it means.
+//! The command line of the generator.
 //!
-//! Invariant: a [`Settings`] can be run; what cannot (a width too narrow, a phase without a length) was refused
-//! with one line before anything was connected. Defaults stand here and nowhere else.
+//! Invariant: what is said here is read once, into [`Settings`](crate::settings::Settings). Defaults that do not depend
+//! on other options stand here. What options mean together is not decided here.
 
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use clap::{Args, Parser};
-use thiserror::Error;
+use clap::{ArgGroup, Args, Parser};
 
-use crate::distribution::Shape;
-use crate::keys::{KeyText, TooNarrow};
+use crate::mix::{Mix, Workload};
 use crate::protocol::Protocol;
-use crate::report::LoadSettings;
 use crate::schedule::Arrivals;
 use crate::sending::Sending;
+use crate::values::Lengths;
 
 /// Loads a key-value server and measures what its clients would feel.
 ///
 /// With --rate the loop is open: requests are sent when they are due, whatever became of those before, and a latency
 /// counts from the moment a request was due. Without it the loop is closed: each connection keeps at most a pipeline of
-/// requests under way, and a server that stalls is spared the load that it would have met.
+/// requests under way, and a server that stalls is spared the load that it would have met. --find-max looks for the
+/// highest rate at which latencies stay within an objective.
 ///
-/// Exit codes: 0, 1 if the run failed or ended early (what was measured is still reported), 2 for a wrong command line,
-/// 3 if an open loop fell short of its rate by more than 1%.
+/// Exit codes: 0; 1 if the run failed or ended early (what was measured is still reported); 2 for a wrong command line;
+/// 3 if an open loop fell short of its rate by more than 1%, or no rate met the objective; 4 if connections broke and
+/// --keep-going went on without them; 130 if it was interrupted (what was measured is still reported).
 #[derive(Parser)]
-#[command(name = "annulus-load", version, args_conflicts_with_subcommands = true)]
+#[command(name = "annulus-load", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Subcommand>,
@@ -58,174 +56,186 @@ pub(crate) enum Subcommand {
 /// A run.
 #[derive(Args)]
 pub(crate) struct RunOptions {
-    /// The server, HOST:PORT.
-    #[arg(long, default_value = "127.0.0.1:7400")]
-    target: String,
-    /// How to speak to it.
+    #[command(flatten)]
+    pub(crate) servers: ServerOptions,
+    #[command(flatten)]
+    pub(crate) sending: SendingOptions,
+    #[command(flatten)]
+    pub(crate) length: LengthOptions,
+    #[command(flatten)]
+    pub(crate) work: WorkOptions,
+    #[command(flatten)]
+    pub(crate) search: SearchOptions,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+}
+
+/// Whom to load.
+#[derive(Args)]
+#[command(next_help_heading = "Targets")]
+pub(crate) struct ServerOptions {
+    /// A server, HOST:PORT; several with commas between them, or the option repeated. Connections are spread over them.
+    #[arg(
+        long = "target",
+        default_value = "127.0.0.1:7400",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
+    pub(crate) targets: Vec<String>,
+    /// How to speak to them.
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
-    protocol: Protocol,
-    /// Connections at once.
+    pub(crate) protocol: Protocol,
+    /// File with the password to give before anything else. A line break at its end does not count.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<String>,
+    /// Go on without connections that break, until none is left; the exit code is then 4. Otherwise the first ends the
+    /// run.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Process of a server, on this machine: measure its processor time. Several are summed.
+    #[arg(long = "server-pid", value_delimiter = ',', value_name = "PID")]
+    pub(crate) server_pids: Vec<u32>,
+}
+
+/// How to send.
+#[derive(Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct SendingOptions {
+    /// Connections at once, over all targets and threads.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    connections: u32,
+    pub(crate) connections: u32,
     /// Requests under way on a connection at most.
     #[arg(long, short = 'P', default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pipeline: u32,
+    pub(crate) pipeline: u32,
     /// When a connection sends: a batch once all replies to the last are there, or a request for each reply at once.
     #[arg(long, value_enum, default_value_t = Sending::Batch)]
-    send: Sending,
+    pub(crate) send: Sending,
     /// Open loop: requests a second, over all connections.
     #[arg(long, value_parser = rate)]
-    rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// How requests of an open loop are spaced.
-    #[arg(long, value_enum, default_value_t = Arrivals::Fixed, requires = "rate")]
-    arrivals: Arrivals,
-    /// What the result is called where several are compared; results of one label are repetitions.
-    #[arg(long)]
-    label: Option<String>,
-    #[command(flatten)]
-    length: Length,
+    #[arg(long, value_enum, default_value_t = Arrivals::Fixed)]
+    pub(crate) arrivals: Arrivals,
+    /// Threads, each with its share of the connections and an event loop of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: u32,
+    /// Cores to bind the threads to, one after the other; as in 2,3.
+    #[arg(long, value_delimiter = ',', value_name = "CORES")]
+    pub(crate) pin: Vec<usize>,
+    /// Measure the latency of so many gets a second beside the load: one connection to the first target, one request at
+    /// a time, on a thread of its own.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) probe: Option<f64>,
+}
+
+/// How long the phases are.
+#[derive(Args)]
+#[command(next_help_heading = "Length")]
+pub(crate) struct LengthOptions {
+    /// Length of the measured phase, as in 500ms, 10s or 2m. 10s if neither this nor --requests is given; with
+    /// --find-max the length of each step, 3s.
+    #[arg(long, value_parser = duration, conflicts_with = "requests")]
+    pub(crate) duration: Option<Duration>,
+    /// Operations of the measured phase.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) requests: Option<u64>,
+    /// Load before the measured phase that is not counted. With --find-max before each step, and 500ms by default.
+    #[arg(long, value_parser = duration)]
+    pub(crate) warm_up: Option<Duration>,
+    /// A connection that has requests under way and gets no reply for so long is broken.
+    #[arg(long, value_parser = duration, default_value = "5s")]
+    pub(crate) reply_timeout: Duration,
+}
+
+/// What to send.
+#[derive(Args)]
+#[command(next_help_heading = "Work")]
+pub(crate) struct WorkOptions {
+    /// A core workload of YCSB: its mix, distribution and values of 1000 bytes, unless said otherwise.
+    #[arg(long, value_enum, ignore_case = true, conflicts_with_all = ["mix", "read_ratio"])]
+    pub(crate) workload: Option<Workload>,
+    /// Operations and their weights, as in get=80,set=15,del=5; also insert (a new key), rmw (a get, then a set of the
+    /// same key) and incr (of counters, which are keys of their own).
+    #[arg(long, conflicts_with = "read_ratio")]
+    pub(crate) mix: Option<Mix>,
+    /// Share of requests that read, 0 to 1, where the others write: 0.9 if no mix is given.
+    #[arg(long, value_parser = ratio)]
+    pub(crate) read_ratio: Option<f64>,
     /// Keys in the key space.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_u64 << 40))]
-    keys: u64,
+    pub(crate) keys: u64,
     /// First index of the key space.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_u64 << 40))]
-    first_key: u64,
+    pub(crate) first_key: u64,
     /// Bytes of each key.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=250))]
-    key_bytes: u32,
-    /// Bytes of each value written.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
-    value_bytes: u32,
-    /// Share of requests that read, 0 to 1.
-    #[arg(long, default_value_t = 0.9, value_parser = ratio)]
-    read_ratio: f64,
-    /// How keys are drawn: uniform, sequential, zipfian or zipfian:THETA.
-    #[arg(long, default_value = "uniform")]
-    distribution: String,
+    pub(crate) key_bytes: u32,
+    /// Bytes of each value written: 64 (the default), a range as in 16..1024, or lengths with weights as in
+    /// 64:80,1024:15,65536:5.
+    #[arg(long)]
+    pub(crate) value_bytes: Option<Lengths>,
+    /// How keys are drawn: uniform (the default), sequential, zipfian, zipfian:THETA, or latest (the newest most).
+    #[arg(long)]
+    pub(crate) distribution: Option<String>,
     /// What each connection's own seed is derived from.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Set every key once before the run.
+    pub(crate) seed: u64,
+    /// Set every key once on each target before the run.
     #[arg(long)]
-    preload: bool,
-    /// Set every key once, and no more.
+    pub(crate) preload: bool,
+    /// Set every key once on each target, and no more.
     #[arg(long)]
-    preload_only: bool,
-    /// Process of the server, on this machine: measure its processor time.
+    pub(crate) preload_only: bool,
+}
+
+/// What to look for.
+#[derive(Args)]
+#[command(next_help_heading = "Search", group = ArgGroup::new("objective").multiple(true))]
+pub(crate) struct SearchOptions {
+    /// Find the highest rate at which latencies stay within --p50, --p99 and --p99.9: double it until they do not, then
+    /// bisect.
+    #[arg(long, conflicts_with_all = ["rate", "requests", "preload_only"], requires = "objective")]
+    pub(crate) find_max: bool,
+    /// The longest 50th percentile that will do, as in 200us or 1ms.
+    #[arg(long, value_parser = duration, group = "objective", requires = "find_max", value_name = "DURATION")]
+    pub(crate) p50: Option<Duration>,
+    /// The longest 99th percentile that will do.
+    #[arg(long, value_parser = duration, group = "objective", requires = "find_max", value_name = "DURATION")]
+    pub(crate) p99: Option<Duration>,
+    /// The longest 99.9th percentile that will do.
+    #[arg(
+        long = "p99.9", value_parser = duration, group = "objective", requires = "find_max", value_name = "DURATION"
+    )]
+    pub(crate) p99_9: Option<Duration>,
+    /// The rate to begin with.
+    #[arg(long, value_parser = rate, default_value = "1000", value_name = "RATE")]
+    pub(crate) start_rate: f64,
+    /// End once the highest rate is known to this share of it.
+    #[arg(long, value_parser = precision, default_value = "0.05", value_name = "SHARE")]
+    pub(crate) precision: f64,
+}
+
+/// Where to put what was found.
+#[derive(Args)]
+#[command(next_help_heading = "Results")]
+pub(crate) struct OutputOptions {
+    /// What the result is called where several are compared; results of one label are repetitions. The targets by
+    /// default.
     #[arg(long)]
-    server_pid: Option<u32>,
+    pub(crate) label: Option<String>,
     /// Write the report as JSON to this file; - for standard output, instead of the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<String>,
     /// Write a page with plots, which needs nothing else, to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<String>,
-}
-
-/// How long the phases are.
-#[derive(Args)]
-struct Length {
-    /// Length of the measured phase, as in 500ms, 10s or 2m. 10s if neither this nor --requests is given.
-    #[arg(long, value_parser = duration, conflicts_with = "requests")]
-    duration: Option<Duration>,
-    /// Operations of the measured phase.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    requests: Option<u64>,
-    /// Load before the measured phase that is not counted.
-    #[arg(long, value_parser = duration, default_value = "0s")]
-    warm_up: Duration,
-    /// Give up when no reply arrives for so long.
-    #[arg(long, value_parser = duration, default_value = "5s")]
-    reply_timeout: Duration,
-}
-
-/// The measured phase ends when this is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// Time has passed.
-    Elapsed(Duration),
-    /// Operations were answered.
-    Answered(u64),
-}
-
-/// A run that can be started.
-pub(crate) struct Settings {
-    /// As the report repeats them.
-    pub(crate) load: LoadSettings,
-    pub(crate) label: String,
-    pub(crate) arrivals: Arrivals,
-    pub(crate) address: SocketAddr,
-    pub(crate) protocol: Protocol,
-    pub(crate) sending: Sending,
-    pub(crate) shape: Shape,
-    /// The text of the key space's keys.
-    pub(crate) key_text: KeyText,
-    pub(crate) until: Until,
-    pub(crate) warm_up: Duration,
-    pub(crate) reply_timeout: Duration,
-    pub(crate) preload: bool,
-    pub(crate) preload_only: bool,
-    pub(crate) server_pid: Option<u32>,
-}
-
-/// The command line asks for what cannot be. The caller's fault.
-#[derive(Debug, Error)]
-pub(crate) enum Refused {
-    #[error("cannot resolve {target}: {source}")]
-    Resolve { target: String, source: io::Error },
-    #[error("{target} names no address")]
-    NoAddress { target: String },
-    #[error(transparent)]
-    Key(#[from] TooNarrow),
-    #[error("--distribution: {0}")]
-    Shape(#[from] crate::distribution::UnknownShape),
-}
-
-impl RunOptions {
-    /// What they mean.
-    pub(crate) fn settings(&self) -> Result<Settings, Refused> {
-        let target = &self.target;
-        let address = target
-            .to_socket_addrs()
-            .map_err(|source| Refused::Resolve { target: target.clone(), source })?
-            .next()
-            .ok_or_else(|| Refused::NoAddress { target: target.clone() })?;
-        let until = match self.length.requests {
-            Some(requests) => Until::Answered(requests),
-            None => Until::Elapsed(self.length.duration.unwrap_or(Duration::from_secs(10))),
-        };
-        Ok(Settings {
-            load: LoadSettings {
-                target: target.clone(),
-                protocol: self.protocol.name().to_owned(),
-                connections: self.connections as usize,
-                pipeline: self.pipeline as usize,
-                send: self.send.name().to_owned(),
-                keys: self.keys,
-                first_key: self.first_key,
-                key_bytes: self.key_bytes as usize,
-                value_bytes: self.value_bytes as usize,
-                read_ratio: self.read_ratio,
-                distribution: self.distribution.clone(),
-                seed: self.seed,
-                rate_per_second: self.rate,
-                arrivals: self.rate.map(|_| self.arrivals.name().to_owned()),
-            },
-            label: self.label.clone().unwrap_or_else(|| target.clone()),
-            arrivals: self.arrivals,
-            address,
-            protocol: self.protocol,
-            sending: self.send,
-            shape: self.distribution.parse()?,
-            key_text: KeyText::new(self.key_bytes as usize, self.first_key + self.keys)?,
-            until,
-            warm_up: self.length.warm_up,
-            reply_timeout: self.length.reply_timeout,
-            preload: self.preload || self.preload_only,
-            preload_only: self.preload_only,
-            server_pid: self.server_pid,
-        })
-    }
+    /// Write the latencies of each interval to this file as an HdrHistogram log, tagged by operation.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr_log: Option<String>,
+    /// Length of an interval: of the series in reports, of the log, and of the live line. A 120th of the duration and
+    /// at least 100ms by default.
+    #[arg(long, value_parser = interval)]
+    pub(crate) interval: Option<Duration>,
 }
 
 fn ratio(text: &str) -> Result<f64, &'static str> {
@@ -235,31 +245,39 @@ fn ratio(text: &str) -> Result<f64, &'static str> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, &'static str> {
-    const RATE_MAX: f64 = 1e8;
+fn precision(text: &str) -> Result<f64, &'static str> {
     match text.parse() {
-        Ok(rate) if (0.0..=RATE_MAX).contains(&rate) && rate > 0.0 => Ok(rate),
-        _ => Err("expected requests a second, above 0 and up to 100000000"),
+        Ok(precision) if (0.001..=1.0).contains(&precision) => Ok(precision),
+        _ => Err("expected a share from 0.001 to 1"),
     }
 }
 
-/// A number with `ms`, `s` (or no unit) or `m`, up to a day.
+fn rate(text: &str) -> Result<f64, &'static str> {
+    const RATE_MAX: f64 = 1e8;
+    match text.parse() {
+        Ok(rate) if (0.001..=RATE_MAX).contains(&rate) => Ok(rate),
+        _ => Err("expected requests a second, from 0.001 to 100000000"),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, &'static str> {
+    match duration(text) {
+        Ok(interval) if interval >= Duration::from_millis(10) => Ok(interval),
+        _ => Err("expected a duration of at least 10ms, as in 100ms or 1s"),
+    }
+}
+
+/// A number with `us`, `ms`, `s` (or no unit) or `m`, up to a day.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     const DAY_S: f64 = 86_400.0;
-    let (number, unit_s) = if let Some(number) = text.strip_suffix("ms") {
-        (number, 1e-3)
-    } else if let Some(number) = text.strip_suffix('s') {
-        (number, 1.0)
-    } else if let Some(number) = text.strip_suffix('m') {
-        (number, 60.0)
-    } else {
-        (text, 1.0)
-    };
+    const UNITS_S: [(&str, f64); 4] = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0)];
+    let with_unit = UNITS_S.iter().find_map(|(unit, unit_s)| Some((text.strip_suffix(unit)?, *unit_s)));
+    let (number, unit_s) = with_unit.unwrap_or((text, 1.0));
     match number.parse::<f64>() {
         Ok(number) if (0.0..=DAY_S).contains(&(number * unit_s)) => {
             Ok(Duration::from_secs_f64(number * unit_s))
         }
-        _ => Err("expected a duration up to a day, as in 500ms, 10s or 2m"),
+        _ => Err("expected a duration up to a day, as in 500us, 500ms, 10s or 2m"),
     }
 }
 
@@ -267,8 +285,19 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 mod tests {
     use super::*;
 
+    fn refuses(arguments: &[&str]) -> bool {
+        Options::try_parse_from([&["annulus-load"], arguments].concat()).is_err()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+    }
+
     #[test]
     fn durations() {
+        assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
@@ -285,14 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn keys_must_fit_their_width() {
-        let options =
-            Options::try_parse_from(["annulus-load", "--key-bytes", "3", "--keys", "1001"]).unwrap();
-        assert!(matches!(options.run.settings(), Err(Refused::Key(_))));
-    }
-
-    #[test]
-    fn duration_and_requests_exclude_each_other() {
-        assert!(Options::try_parse_from(["annulus-load", "--duration", "1s", "--requests", "5"]).is_err());
+    fn what_excludes_each_other_is_refused() {
+        assert!(refuses(&["--duration", "1s", "--requests", "5"]));
+        assert!(refuses(&["--mix", "get=1", "--read-ratio", "0.5"]));
+        assert!(refuses(&["--workload", "a", "--mix", "get=1"]));
+        assert!(refuses(&["--find-max"]), "without an objective");
+        assert!(refuses(&["--p99", "1ms"]), "without a search");
+        assert!(refuses(&["--find-max", "--p99", "1ms", "--rate", "5"]));
+        assert!(!refuses(&["--find-max", "--p99.9", "1ms"]));
+        assert!(!refuses(&["--find-max", "--p99", "1ms", "--p50", "1ms", "--p99.9", "2ms"]));
+        assert!(!refuses(&["--workload", "A", "--value-bytes", "16..1024", "--distribution", "uniform"]));
     }
 }

@@ -3,27 +3,14 @@
 //! Invariant: whatever a label or a failure says is escaped; what marks a result as not to be trusted stands above all
 //! figures. Nothing is measured here.
 
+mod plots;
+
 use std::fmt::Write;
 
-use plotters::coord::ranged1d::Ranged;
-use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
-use plotters::prelude::*;
-
 use crate::comparison::labels;
-use crate::report::{Phase, Report};
+use crate::report::{Part, Report};
 
-const WIDTH: u32 = 760;
-const HEIGHT: u32 = 340;
-
-/// Colours that the colour-blind tell apart (Okabe and Ito, "Color Universal Design", 2008).
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(230, 159, 0),
-];
+use plots::{Plotted, over_time, percentiles, plotted, processor, searches};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--paper:#fff;--line:#d0d7de;--bad:#b42318}\
@@ -40,6 +27,12 @@ th,td{text-align:right;padding:.3rem .7rem;border-bottom:1px solid var(--line)}t
 /// What makes a result not to be taken at its word.
 pub(crate) fn marks(result: &Report) -> Vec<String> {
     let mut marks: Vec<String> = result.failure.iter().cloned().collect();
+    for loss in &result.losses {
+        marks.push(format!(
+            "went on without {} connections to {}: {}",
+            loss.connections, loss.target, loss.reason
+        ));
+    }
     let Some(phase) = &result.measured else { return marks };
     if let Some(open) = phase.open_loop {
         if open.short_of_rate {
@@ -56,7 +49,7 @@ pub(crate) fn marks(result: &Report) -> Vec<String> {
 
 /// The page. `floor_us` is the processor time of the echo floor, to be drawn in.
 pub(crate) fn page(results: &[Report], floor_us: Option<f64>) -> String {
-    let measured: Vec<Plotted<'_>> = plotted(results);
+    let measured = plotted(results);
     let mut body = String::new();
     let title = labels(results).join(" and ");
     let _ = write!(body, "<h1>{}</h1>", escaped(&title));
@@ -66,8 +59,21 @@ pub(crate) fn page(results: &[Report], floor_us: Option<f64>) -> String {
         }
     }
     body.push_str(&table(&measured));
+    for result in results {
+        let found = result.search.as_ref().and_then(|search| search.found_per_second);
+        if let Some(rate) = found {
+            let label = escaped(&result.label);
+            let _ = write!(body, "<p>{label}: the objective was met up to <b>{rate:.0} a second</b>.</p>");
+        }
+    }
     body.push_str("<div class=plots>");
-    let kind = if results.iter().any(|result| result.load.rate_per_second.is_some()) {
+    figure(
+        &mut body,
+        "Search for the highest rate",
+        "Microseconds by rate; filled: the objective was met, hollow: it was missed; lines: its bounds.",
+        searches(results),
+    );
+    let kind = if results.iter().any(|result| result.load.arrivals.is_some()) {
         "from the moment a request was due"
     } else {
         "from send to reply, in a closed loop: a stall hides the requests that it held up"
@@ -85,7 +91,9 @@ pub(crate) fn page(results: &[Report], floor_us: Option<f64>) -> String {
         "Of each slice, microseconds.",
         over_time(&measured, |slice| slice.max_us, true, None),
     );
-    let rate = results.iter().find_map(|result| result.load.rate_per_second);
+    let rate = results
+        .iter()
+        .find_map(|result| result.load.rate_per_second.or(result.search.as_ref()?.found_per_second));
     figure(
         &mut body,
         "Throughput over time",
@@ -99,30 +107,13 @@ pub(crate) fn page(results: &[Report], floor_us: Option<f64>) -> String {
         processor(&measured, floor_us),
     );
     body.push_str("</div>");
+    body.push_str(&parts(&measured));
     body.push_str(&settings(results));
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
          <title>{}</title><style>{STYLE}</style><body>{body}</body></html>\n",
         escaped(&title)
     )
-}
-
-/// A result that has something to plot.
-struct Plotted<'a> {
-    name: String,
-    colour: RGBColor,
-    phase: &'a Phase,
-}
-
-fn plotted(results: &[Report]) -> Vec<Plotted<'_>> {
-    let labels = labels(results);
-    let mut plotted: Vec<Plotted<'_>> = Vec::new();
-    for result in results {
-        let Some(phase) = &result.measured else { continue };
-        let place = labels.iter().position(|label| *label == result.label).unwrap_or(0);
-        plotted.push(Plotted { name: result.label.clone(), colour: COLOURS[place % COLOURS.len()], phase });
-    }
-    plotted
 }
 
 fn escaped(text: &str) -> String {
@@ -169,6 +160,45 @@ fn table(measured: &[Plotted<'_>]) -> String {
     text + "</table>"
 }
 
+/// What the operations and the targets of each result had of it, and the probe beside it.
+fn parts(measured: &[Plotted<'_>]) -> String {
+    let mut text = String::from(
+        "<h2>By operation, target and probe</h2><table><tr><th><th>operations<th>operations/s<th>p50 us<th>p99 us\
+         <th>p99.9 us<th>p99.99 us<th>max us<th>misses<th>errors</tr>",
+    );
+    for Plotted { name, phase, .. } in measured {
+        let probe = phase.probe.iter().map(|probe| Part {
+            name: "probe".to_owned(),
+            operations: probe.operations,
+            hits: 0,
+            misses: 0,
+            stored: 0,
+            errors: probe.errors,
+            operations_per_second: probe.operations as f64 / (phase.duration_ms / 1e3).max(1e-9),
+            latency_us: probe.latency_us,
+        });
+        for part in phase.by_operation.iter().chain(&phase.by_target).cloned().chain(probe) {
+            let latency = &part.latency_us;
+            let _ = write!(
+                text,
+                "<tr><td>{}: {}<td>{}<td>{:.0}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{}<td>{}</tr>",
+                escaped(name),
+                escaped(&part.name),
+                part.operations,
+                part.operations_per_second,
+                latency.p50,
+                latency.p99,
+                latency.p99_9,
+                latency.p99_99,
+                latency.max,
+                part.misses,
+                part.errors
+            );
+        }
+    }
+    text + "</table>"
+}
+
 fn settings(results: &[Report]) -> String {
     let mut text = String::from("<h2>What was asked for</h2><ul>");
     for result in results {
@@ -176,172 +206,6 @@ fn settings(results: &[Report]) -> String {
         let _ = write!(text, "<li>{}: <code>{}</code>", escaped(&result.label), escaped(&load));
     }
     text + "</ul>"
-}
-
-/// Draws into an SVG of its own; `None` if that fails or there is nothing to draw.
-fn drawn<X, Y>(
-    x: X,
-    y: Y,
-    x_label: &dyn Fn(&X::Value) -> String,
-    draw: impl FnOnce(
-        &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X::CoordDescType, Y::CoordDescType>>,
-    ) -> Option<()>,
-) -> Option<String>
-where
-    X: AsRangedCoord,
-    Y: AsRangedCoord,
-    X::CoordDescType: Ranged<ValueType = X::Value> + ValueFormatter<X::Value>,
-    Y::CoordDescType: Ranged<ValueType = Y::Value> + ValueFormatter<Y::Value>,
-{
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-        let mut chart = ChartBuilder::on(&area)
-            .margin(10)
-            .x_label_area_size(32)
-            .y_label_area_size(70)
-            .build_cartesian_2d(x, y)
-            .ok()?;
-        chart
-            .configure_mesh()
-            .light_line_style(RGBColor(240, 240, 240))
-            .bold_line_style(RGBColor(220, 220, 220))
-            .x_label_formatter(x_label)
-            .label_style(("sans-serif", 13))
-            .draw()
-            .ok()?;
-        draw(&mut chart)?;
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .label_font(("sans-serif", 13))
-            .draw()
-            .ok()?;
-        area.present().ok()?;
-    }
-    Some(svg)
-}
-
-/// Names the first curve of a label.
-fn names(measured: &[Plotted<'_>]) -> Vec<Option<String>> {
-    let first = |(index, plot): (usize, &Plotted<'_>)| {
-        measured[..index].iter().all(|before| before.name != plot.name).then(|| plot.name.clone())
-    };
-    measured.iter().enumerate().map(first).collect()
-}
-
-/// Latency by percentile: each step to the right is one more nine.
-fn percentiles(measured: &[Plotted<'_>]) -> Option<String> {
-    let nines = |quantile: f64| -(1.0 - quantile).log10();
-    let points = || measured.iter().flat_map(|plot| &plot.phase.percentiles_us);
-    let right = points().map(|&(quantile, _)| nines(quantile)).fold(0.0, f64::max);
-    let least = points().map(|&(_, us)| us).fold(f64::INFINITY, f64::min).max(0.1);
-    let most = points().map(|&(_, us)| us).fold(0.0, f64::max);
-    if right <= 0.0 || most <= least {
-        return None;
-    }
-    let label = |nines: &f64| {
-        let decimals = (nines.round() as usize).saturating_sub(2);
-        format!("{:.decimals$}%", 100.0 * (1.0 - 10_f64.powf(-nines)))
-    };
-    let names = names(measured);
-    drawn(0.0..right, (least * 0.9..most * 1.1).log_scale(), &label, |chart| {
-        for (plot, name) in measured.iter().zip(names) {
-            let curve = plot.phase.percentiles_us.iter().map(|&(quantile, us)| (nines(quantile), us));
-            let series = chart.draw_series(LineSeries::new(curve, plot.colour.stroke_width(2))).ok()?;
-            named(series, name, plot.colour);
-        }
-        Some(())
-    })
-}
-
-fn named(
-    series: &mut plotters::chart::SeriesAnno<'_, SVGBackend<'_>>,
-    name: Option<String>,
-    colour: RGBColor,
-) {
-    if let Some(name) = name {
-        series
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-    }
-}
-
-fn over_time(
-    measured: &[Plotted<'_>],
-    value: impl Fn(&crate::report::Slice) -> f64,
-    logarithmic: bool,
-    level: Option<f64>,
-) -> Option<String> {
-    let slices = || measured.iter().flat_map(|plot| &plot.phase.series);
-    let right = slices().map(|slice| slice.at_ms / 1e3).fold(0.0, f64::max);
-    let most = slices().map(&value).chain(level).fold(0.0, f64::max);
-    let least = slices().map(&value).filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
-    if right <= 0.0 || most <= 0.0 {
-        return None;
-    }
-    let names = names(measured);
-    let label = |seconds: &f64| format!("{seconds} s");
-    let curves = measured.iter().zip(names).map(|(plot, name)| {
-        let points: Vec<(f64, f64)> =
-            plot.phase.series.iter().map(|slice| (slice.at_ms / 1e3, value(slice))).collect();
-        (plot.colour, name, points)
-    });
-    let curves: Vec<_> = curves.collect();
-    if logarithmic {
-        drawn(0.0..right, (least * 0.9..most * 1.1).log_scale(), &label, |chart| {
-            for (colour, name, points) in curves {
-                let series = chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).ok()?;
-                named(series, name, colour);
-            }
-            Some(())
-        })
-    } else {
-        drawn(0.0..right, 0.0..most * 1.1, &label, |chart| {
-            if let Some(level) = level {
-                let line = [(0.0, level), (right, level)];
-                let grey = RGBColor(140, 140, 140);
-                chart.draw_series(LineSeries::new(line, grey.stroke_width(1))).ok()?;
-            }
-            for (colour, name, points) in curves {
-                let series = chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).ok()?;
-                named(series, name, colour);
-            }
-            Some(())
-        })
-    }
-}
-
-/// A bar for each result, and the floor as a line.
-fn processor(measured: &[Plotted<'_>], floor_us: Option<f64>) -> Option<String> {
-    let bars: Vec<(RGBColor, String, f64)> = measured
-        .iter()
-        .filter_map(|plot| Some((plot.colour, plot.name.clone(), plot.phase.server_cpu_us_per_operation?)))
-        .collect();
-    let most = bars.iter().map(|(.., cpu_us)| *cpu_us).chain(floor_us).fold(0.0, f64::max);
-    if bars.is_empty() || most <= 0.0 {
-        return None;
-    }
-    let right = bars.len() as f64;
-    let named_bar = |place: &f64| {
-        let whole = (place - 0.5).round();
-        let at = if (place - 0.5 - whole).abs() < 0.01 && whole >= 0.0 { whole as usize } else { usize::MAX };
-        bars.get(at).map_or(String::new(), |(_, name, cpu_us)| format!("{name}: {cpu_us:.2}"))
-    };
-    drawn(0.0..right, 0.0..most * 1.15, &named_bar, |chart| {
-        let bar = |(index, (colour, _, cpu_us)): (usize, &(RGBColor, String, f64))| {
-            let left = index as f64;
-            Rectangle::new([(left + 0.2, 0.0), (left + 0.8, *cpu_us)], colour.filled())
-        };
-        chart.draw_series(bars.iter().enumerate().map(bar)).ok()?;
-        if let Some(floor_us) = floor_us {
-            let grey = RGBColor(110, 110, 110);
-            let line = [(0.0, floor_us), (right, floor_us)];
-            chart.draw_series(LineSeries::new(line, grey.stroke_width(2))).ok()?;
-        }
-        Some(())
-    })
 }
 
 #[cfg(test)]
@@ -360,6 +224,8 @@ mod tests {
         for outside in ["src=", "href=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert_eq!(page.matches("<figure>").count(), 5, "every plot is there");
+        assert_eq!(page.matches("<figure>").count(), 6, "every plot is there");
+        assert!(page.contains("met up to <b>20000 a second"));
+        assert!(page.contains(": rmw<td>79<") && page.contains(": probe<td>40<"));
     }
 }

@@ -1,4 +1,4 @@
-//! The processor time of a process, from `/proc`.
+//! The processor time of processes: others' from `/proc`, our own from the kernel's clock.
 //!
 //! The scheduler's nanoseconds of each thread where the kernel keeps them and the same threads are there at both ends;
 //! the whole process's user and system ticks (10 ms as a rule) where not. Invariant: a difference is never negative.
@@ -6,7 +6,9 @@
 
 use std::fs;
 use std::io;
+use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 
 /// Nanoseconds of a tick: the kernel reports `USER_HZ`, 100 on every Linux platform that Rust knows.
@@ -21,8 +23,8 @@ pub(crate) struct Unreadable {
 }
 
 /// A reading of a process's processor time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ProcessTime {
+#[derive(Debug, PartialEq, Eq)]
+struct ProcessTime {
     /// User and system time of the process, in ticks.
     ticks: u64,
     /// Thread and nanoseconds on a processor, by thread; empty where the kernel does not keep them.
@@ -31,7 +33,7 @@ pub(crate) struct ProcessTime {
 
 impl ProcessTime {
     /// Reads it now.
-    pub(crate) fn of(pid: u32) -> Result<Self, Unreadable> {
+    fn of(pid: u32) -> Result<Self, Unreadable> {
         Self::read(pid).map_err(|source| Unreadable { pid, source })
     }
 
@@ -52,7 +54,7 @@ impl ProcessTime {
     }
 
     /// Nanoseconds of processor time from `earlier` to this reading.
-    pub(crate) fn nanos_since(&self, earlier: &Self) -> u64 {
+    fn nanos_since(&self, earlier: &Self) -> u64 {
         self.thread_nanos_since(earlier).unwrap_or(self.ticks.saturating_sub(earlier.ticks) * TICK_NS)
     }
 
@@ -66,6 +68,36 @@ impl ProcessTime {
             self.threads.iter().any(|&(id, now_ns)| id == thread && now_ns >= before_ns)
         });
         all_there.then(|| spent_ns(&self.threads) - spent_ns(&earlier.threads))
+    }
+}
+
+/// A moment between which and another processor times are measured.
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    /// Those of the servers, as far as they were asked for.
+    servers: Vec<ProcessTime>,
+    own: Duration,
+}
+
+impl Moment {
+    /// Reads the times of the processes `server_pids`, and our own.
+    pub(crate) fn now(server_pids: &[u32]) -> Result<Self, Unreadable> {
+        let servers = server_pids.iter().map(|pid| ProcessTime::of(*pid)).collect::<Result<_, _>>()?;
+        let own = clock_gettime(ClockId::ProcessCPUTime);
+        let own = Duration::new(own.tv_sec.unsigned_abs(), u32::try_from(own.tv_nsec).unwrap_or(0));
+        Ok(Self { at: Instant::now(), servers, own })
+    }
+
+    /// Nanoseconds that all servers spent since `earlier`; `None` if they were not read at both.
+    pub(crate) fn server_nanos_since(&self, earlier: &Self) -> Option<u64> {
+        let known = !self.servers.is_empty() && self.servers.len() == earlier.servers.len();
+        let each = self.servers.iter().zip(&earlier.servers).map(|(now, then)| now.nanos_since(then));
+        known.then(|| each.sum())
+    }
+
+    /// Nanoseconds that we spent ourselves since `earlier`, threads that have ended included.
+    pub(crate) fn own_nanos_since(&self, earlier: &Self) -> u64 {
+        u64::try_from(self.own.saturating_sub(earlier.own).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -120,10 +152,18 @@ mod tests {
     }
 
     #[test]
-    fn our_own_time_can_be_read() {
-        let before = ProcessTime::of(std::process::id()).unwrap();
-        let after = ProcessTime::of(std::process::id()).unwrap();
-        assert!(after.nanos_since(&before) < 60_000_000_000);
+    fn our_own_time_is_the_same_either_way() {
+        let pid = [std::process::id()];
+        let before = Moment::now(&pid).unwrap();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+        let after = Moment::now(&pid).unwrap();
+        let own_ns = after.own_nanos_since(&before);
+        assert!((1_000_000..60_000_000_000).contains(&own_ns), "{own_ns}");
+        assert!(after.server_nanos_since(&before).is_some());
+        assert!(Moment::now(&[]).unwrap().server_nanos_since(&before).is_none());
     }
 
     #[test]

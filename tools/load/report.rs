@@ -1,9 +1,7 @@
-//! What a run found out: as JSON for programs, as a table for people.
+//! What a run found out, as JSON has it.
 //!
 //! Invariant: units are in the names, and a report of a run that failed half-way says so in `failure` and keeps what
-//! was counted until then. Nothing is measured here.
-
-use std::fmt::{self, Display, Formatter};
+//! was counted until then. Nothing is measured here, and nothing written.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +17,15 @@ pub(crate) struct Report {
     pub(crate) preload: Option<Phase>,
     /// The measured phase; absent after `--preload-only` or if the run failed before it.
     pub(crate) measured: Option<Phase>,
+    /// The search for the highest rate, if there was one; `measured` is then the step at the rate that it found.
+    #[serde(default)]
+    pub(crate) search: Option<SearchReport>,
+    /// Connections that broke, in a run that went on without them.
+    #[serde(default)]
+    pub(crate) losses: Vec<TargetLoss>,
+    /// Whether a signal ended the run early.
+    #[serde(default)]
+    pub(crate) interrupted: bool,
     /// Why the run ended early or cannot be trusted; absent if it did not and can.
     pub(crate) failure: Option<String>,
 }
@@ -26,12 +33,15 @@ pub(crate) struct Report {
 /// What a run was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LoadSettings {
-    /// The server's address.
+    /// The server's address; several with commas between them.
     pub(crate) target: String,
     /// How it is spoken to.
     pub(crate) protocol: String,
     /// Connections at once.
     pub(crate) connections: usize,
+    /// Threads that they are spread over.
+    #[serde(default)]
+    pub(crate) threads: usize,
     /// Requests under way on a connection at most.
     pub(crate) pipeline: usize,
     /// When a connection sends: `batch` or `window`.
@@ -42,10 +52,10 @@ pub(crate) struct LoadSettings {
     pub(crate) first_key: u64,
     /// Bytes of each key.
     pub(crate) key_bytes: usize,
-    /// Bytes of each value written.
-    pub(crate) value_bytes: usize,
-    /// Share of requests that read.
-    pub(crate) read_ratio: f64,
+    /// Bytes of the values written, as `--value-bytes` says it.
+    pub(crate) value_bytes: String,
+    /// Operations and their shares in percent.
+    pub(crate) mix: String,
     /// The shape keys are drawn in.
     pub(crate) distribution: String,
     /// What each connection's own seed is derived from.
@@ -56,20 +66,23 @@ pub(crate) struct LoadSettings {
     /// How they are spaced.
     #[serde(default)]
     pub(crate) arrivals: Option<String>,
+    /// Gets a second of the probe; absent without one.
+    #[serde(default)]
+    pub(crate) probes_per_second: Option<f64>,
 }
 
 /// A phase of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Phase {
-    /// Replies that arrived, errors included.
+    /// Operations that were answered, errors included.
     pub(crate) operations: u64,
     /// Gets that found a value.
     pub(crate) hits: u64,
-    /// Gets that found none.
+    /// Gets that found none; with memcached removes and increments, too.
     pub(crate) misses: u64,
-    /// Sets that were accepted.
+    /// Writes that were accepted.
     pub(crate) stored: u64,
-    /// Replies that were errors.
+    /// Operations that ended in an error.
     pub(crate) errors: u64,
     /// How long the phase took.
     pub(crate) duration_ms: f64,
@@ -79,6 +92,15 @@ pub(crate) struct Phase {
     pub(crate) replies_per_read: f64,
     /// From a request's send to its reply's arrival; in an open loop from the moment it was due.
     pub(crate) latency_us: Latency,
+    /// The same by operation.
+    #[serde(default)]
+    pub(crate) by_operation: Vec<Part>,
+    /// The same by target; empty if there is one.
+    #[serde(default)]
+    pub(crate) by_target: Vec<Part>,
+    /// What the probe measured beside the load.
+    #[serde(default)]
+    pub(crate) probe: Option<Probe>,
     /// What there is to say of an open loop besides.
     #[serde(default)]
     pub(crate) open_loop: Option<OpenLoop>,
@@ -88,10 +110,93 @@ pub(crate) struct Phase {
     /// The phase in slices of time.
     #[serde(default)]
     pub(crate) series: Vec<Slice>,
-    /// Processor time of the server over operations; absent without `--server-pid`.
+    /// Processor time of the servers over operations; absent without `--server-pid`.
     pub(crate) server_cpu_us_per_operation: Option<f64>,
     /// Processor time of the generator over operations.
     pub(crate) generator_cpu_us_per_operation: f64,
+}
+
+/// The operations of one kind, or of one target.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// The operation, or the target.
+    pub(crate) name: String,
+    pub(crate) operations: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) stored: u64,
+    pub(crate) errors: u64,
+    pub(crate) operations_per_second: f64,
+    pub(crate) latency_us: Latency,
+}
+
+/// What a probe measured: gets over one connection of its own, one at a time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    pub(crate) operations: u64,
+    pub(crate) errors: u64,
+    /// From the moment a get was due.
+    pub(crate) latency_us: Latency,
+    /// From its send.
+    pub(crate) service_us: Latency,
+}
+
+/// What a target lost, in a run that went on without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TargetLoss {
+    pub(crate) target: String,
+    /// Connections that broke.
+    pub(crate) connections: usize,
+    /// Requests whose replies never came.
+    pub(crate) requests: usize,
+    /// Why the first broke.
+    pub(crate) reason: String,
+}
+
+/// A search for the highest rate.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SearchReport {
+    /// What latencies had to stay within.
+    pub(crate) bounds: Vec<Bound>,
+    /// To which share of it the rate was to be known.
+    pub(crate) precision: f64,
+    /// What was tried, in that order.
+    pub(crate) steps: Vec<Step>,
+    /// The highest rate that met the objective; absent if none did.
+    pub(crate) found_per_second: Option<f64>,
+}
+
+/// A bound that latencies had to stay within.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    /// Its name, as in p99.
+    pub(crate) percentile: String,
+    pub(crate) latency_us: f64,
+}
+
+/// A rate that was tried.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) rate_per_second: f64,
+    pub(crate) verdict: Verdict,
+    pub(crate) operations_per_second: f64,
+    pub(crate) latency_us: Latency,
+    /// Share of the requests that the generator itself sent late.
+    pub(crate) sent_late: f64,
+    /// Whether the step was ended as soon as its outcome was certain.
+    pub(crate) cut_short: bool,
+}
+
+/// What a step of a search came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// Latencies stayed within the objective, and what was due was answered.
+    Met,
+    /// They did not, or it was not.
+    Missed,
+    /// The run ended before that could be told.
+    Unfinished,
 }
 
 /// How an open loop kept its schedule.
@@ -99,7 +204,7 @@ pub(crate) struct Phase {
 pub(crate) struct OpenLoop {
     /// Requests that were due within the phase.
     pub(crate) due: u64,
-    /// Those that were sent late by over 100 us: the generator's fault, or its machine's.
+    /// Those that were sent late by over 100 us, or not at all: the generator's fault, or its machine's.
     pub(crate) sent_late: u64,
     /// The latest of them.
     pub(crate) late_us_max: f64,
@@ -133,87 +238,4 @@ pub(crate) struct Latency {
     #[serde(default)]
     pub(crate) p99_99: f64,
     pub(crate) max: f64,
-}
-
-impl Display for Report {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let load = &self.load;
-        writeln!(formatter, "target                    {} ({})", load.target, load.protocol)?;
-        match load.rate_per_second {
-            Some(rate) => writeln!(
-                formatter,
-                "load                      {} connections, open loop, {rate} a second, {}",
-                load.connections,
-                load.arrivals.as_deref().unwrap_or_default()
-            )?,
-            None => writeln!(
-                formatter,
-                "load                      {} connections x {} of {}, closed loop",
-                load.connections, load.send, load.pipeline
-            )?,
-        }
-        writeln!(
-            formatter,
-            "keys                      {} of {} bytes from {}, {}, seed {}; values of {} bytes; {} reads",
-            load.keys,
-            load.key_bytes,
-            load.first_key,
-            load.distribution,
-            load.seed,
-            load.value_bytes,
-            load.read_ratio
-        )?;
-        if let Some(preload) = &self.preload {
-            writeln!(
-                formatter,
-                "preload                   {} sets, {} errors, {:.0} a second",
-                preload.operations, preload.errors, preload.operations_per_second
-            )?;
-        }
-        if let Some(measured) = &self.measured {
-            measured.fmt(formatter)?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for Phase {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "count                     {}", self.operations)?;
-        writeln!(formatter, "errors                    {}", self.errors)?;
-        writeln!(formatter, "misses                    {}", self.misses)?;
-        writeln!(formatter, "duration ms               {:.1}", self.duration_ms)?;
-        writeln!(formatter, "operations/s              {:.0}", self.operations_per_second)?;
-        writeln!(formatter, "replies per read          {:.1}", self.replies_per_read)?;
-        let latency = &self.latency_us;
-        for (name, value_us) in [
-            ("mean", latency.mean),
-            ("p50", latency.p50),
-            ("p90", latency.p90),
-            ("p99", latency.p99),
-            ("p99.9", latency.p99_9),
-            ("p99.99", latency.p99_99),
-            ("max", latency.max),
-        ] {
-            writeln!(formatter, "latency {name:<6} us         {value_us:.1}")?;
-        }
-        if let Some(open) = &self.open_loop {
-            let service = &open.service_us;
-            writeln!(formatter, "service p99, max us       {:.1}, {:.1}", service.p99, service.max)?;
-            writeln!(formatter, "due                       {}", open.due)?;
-            writeln!(
-                formatter,
-                "sent late                 {} (the latest by {:.1} us)",
-                open.sent_late, open.late_us_max
-            )?;
-            if open.short_of_rate {
-                writeln!(formatter, "SHORT OF ITS RATE         answered less than 99% of what was due")?;
-            }
-        }
-        match self.server_cpu_us_per_operation {
-            Some(cpu_us) => writeln!(formatter, "server CPU us/operation   {cpu_us:.3}")?,
-            None => writeln!(formatter, "server CPU us/operation   unknown without --server-pid")?,
-        }
-        writeln!(formatter, "own CPU us/operation      {:.3}", self.generator_cpu_us_per_operation)
-    }
 }

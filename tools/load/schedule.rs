@@ -49,6 +49,14 @@ impl Schedule {
         Self { arrivals, interval_s: 1.0 / rate_per_second, random, begin, next_s: 0.0 }
     }
 
+    /// Requests due until `at` from the next on; those after it at their mean interval.
+    pub(crate) fn owed(&self, at: Instant) -> u64 {
+        match at.checked_duration_since(self.due()) {
+            Some(late) => 1 + (late.as_secs_f64() / self.interval_s) as u64,
+            None => 0,
+        }
+    }
+
     /// When the next request is due.
     pub(crate) fn due(&self) -> Instant {
         self.begin + Duration::from_secs_f64(self.next_s)
@@ -88,6 +96,16 @@ mod tests {
         assert!(intervals.iter().all(|interval| (interval - 1.0).abs() < 1e-3));
         let total: f64 = intervals.iter().sum();
         assert!((total - 200_000.0).abs() < 0.01, "{total}");
+    }
+
+    #[test]
+    fn what_is_owed_is_counted_from_the_next_request_on() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::new(1000.0, Arrivals::Fixed, 0, begin);
+        schedule.advance();
+        let owed =
+            [500, 1000, 1999, 2001, 1_000_500].map(|us| schedule.owed(begin + Duration::from_micros(us)));
+        assert_eq!(owed, [0, 1, 1, 2, 1000]);
     }
 
     #[test]

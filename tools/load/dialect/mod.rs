@@ -1,4 +1,4 @@
-//! What a protocol is to the generator: how a get and a set are written, and how far the next reply reaches.
+//! What a protocol is to the generator: how requests are written, and how far the next reply reaches.
 //!
 //! A dialect is one file with one implementation of [`Dialect`], one variant of `Protocol` and one arm where the run
 //! is started. Invariant: encoding appends and never allocates beyond the buffer's growth; parsing looks only at the
@@ -15,14 +15,27 @@ pub(crate) use resp::Resp;
 
 use thiserror::Error;
 
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request<'a> {
+    /// Reads `key`.
+    Get { key: &'a [u8] },
+    /// Writes `key`.
+    Set { key: &'a [u8], value: &'a [u8] },
+    /// Removes `key`.
+    Delete { key: &'a [u8] },
+    /// Adds 1 to the number at `key`.
+    Increment { key: &'a [u8] },
+}
+
 /// What a reply says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// A get found a value.
     Hit,
-    /// A get found none.
+    /// A get found none, or there was nothing to change where the protocol says so.
     Miss,
-    /// A set was accepted.
+    /// A write was accepted.
     Stored,
     /// The server refused or failed.
     Error,
@@ -35,6 +48,9 @@ pub(crate) struct Reply {
     pub(crate) bytes: usize,
     /// What it says.
     pub(crate) outcome: Outcome,
+    /// The number of the request that it answers, counted from 0 over the connection behind its greeting; `None` where
+    /// replies come in the order of their requests.
+    pub(crate) answers: Option<u32>,
 }
 
 /// The bytes are no reply of the dialect. The server's fault, or the wrong `--protocol`.
@@ -43,20 +59,16 @@ pub(crate) struct Reply {
 pub(crate) struct Malformed;
 
 /// How one connection speaks.
-pub(crate) trait Dialect: Clone {
+pub(crate) trait Dialect: Clone + Send {
     /// Bytes of a hit that are not its value, about; so that a read can be bounded to so many replies.
     const REPLY_OVERHEAD_BYTES: usize;
 
-    /// Appends what a new connection sends first and returns how many replies answer that; nothing by default.
-    fn greet(&mut self, _output: &mut Vec<u8>) -> usize {
-        0
-    }
+    /// Appends what a new connection sends first, with the password if there is one, and returns how many replies
+    /// answer that. A greeting that is refused has a reply that is an error.
+    fn greet(&mut self, password: Option<&[u8]>, output: &mut Vec<u8>) -> usize;
 
-    /// Appends a get of `key`.
-    fn encode_get(&mut self, key: &[u8], output: &mut Vec<u8>);
-
-    /// Appends a set of `key` to `value`.
-    fn encode_set(&mut self, key: &[u8], value: &[u8], output: &mut Vec<u8>);
+    /// Appends a request.
+    fn encode(&mut self, request: Request<'_>, output: &mut Vec<u8>);
 
     /// The reply at the start of `bytes`; `None` while it is not whole.
     fn reply(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Malformed>;

@@ -1,9 +1,9 @@
-//! Redis' protocol, version 2: `GET` and `SET` as arrays of bulk strings.
+//! Redis' protocol, version 2: commands as arrays of bulk strings.
 //!
-//! Invariant: a reply is taken only when its last byte is there. It reads the replies that GET and SET can have
-//! (status, error, integer, bulk, null) and no nested ones.
+//! Invariant: a reply is taken only when its last byte is there. It reads the replies that its commands can
+//! have (status, error, integer, bulk, null) and no nested ones.
 
-use super::{Dialect, Malformed, Outcome, Reply, decimal_line, line_bytes, push_decimal};
+use super::{Dialect, Malformed, Outcome, Reply, Request, decimal_line, line_bytes, push_decimal};
 
 /// The dialect; it keeps no state.
 #[derive(Clone)]
@@ -13,15 +13,25 @@ impl Dialect for Resp {
     // `$64\r\n` and a line end.
     const REPLY_OVERHEAD_BYTES: usize = 7;
 
-    fn encode_get(&mut self, key: &[u8], output: &mut Vec<u8>) {
-        output.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");
-        push_bulk(output, key);
+    fn greet(&mut self, password: Option<&[u8]>, output: &mut Vec<u8>) -> usize {
+        let Some(password) = password else { return 0 };
+        output.extend_from_slice(b"*2\r\n$4\r\nAUTH\r\n");
+        push_bulk(output, password);
+        1
     }
 
-    fn encode_set(&mut self, key: &[u8], value: &[u8], output: &mut Vec<u8>) {
-        output.extend_from_slice(b"*3\r\n$3\r\nSET\r\n");
+    fn encode(&mut self, request: Request<'_>, output: &mut Vec<u8>) {
+        let (command, key): (&[u8], _) = match request {
+            Request::Get { key } => (b"*2\r\n$3\r\nGET\r\n", key),
+            Request::Set { key, .. } => (b"*3\r\n$3\r\nSET\r\n", key),
+            Request::Delete { key } => (b"*2\r\n$3\r\nDEL\r\n", key),
+            Request::Increment { key } => (b"*2\r\n$4\r\nINCR\r\n", key),
+        };
+        output.extend_from_slice(command);
         push_bulk(output, key);
-        push_bulk(output, value);
+        if let Request::Set { value, .. } = request {
+            push_bulk(output, value);
+        }
     }
 
     fn reply(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Malformed> {
@@ -33,14 +43,14 @@ impl Dialect for Resp {
             b'-' => Outcome::Error,
             _ => return Err(Malformed),
         };
-        Ok(line_bytes(bytes).map(|bytes| Reply { bytes, outcome }))
+        Ok(line_bytes(bytes).map(|bytes| Reply { bytes, outcome, answers: None }))
     }
 }
 
 /// The reply whose `$` was read.
 fn bulk(rest: &[u8]) -> Result<Option<Reply>, Malformed> {
     let Some((value_bytes, line_bytes)) = decimal_line(rest)? else { return Ok(None) };
-    let reply = Reply { bytes: 1 + line_bytes + value_bytes + 2, outcome: Outcome::Hit };
+    let reply = Reply { bytes: 1 + line_bytes + value_bytes + 2, outcome: Outcome::Hit, answers: None };
     Ok((reply.bytes <= 1 + rest.len()).then_some(reply))
 }
 
@@ -60,12 +70,21 @@ mod tests {
     #[test]
     fn requests_to_the_byte() {
         let mut output = Vec::new();
-        Resp.encode_get(b"key:1", &mut output);
-        Resp.encode_set(b"key:1", b"0123456789", &mut output);
-        assert_eq!(
-            output,
-            b"*2\r\n$3\r\nGET\r\n$5\r\nkey:1\r\n*3\r\n$3\r\nSET\r\n$5\r\nkey:1\r\n$10\r\n0123456789\r\n"
-        );
+        let key = b"key:1";
+        assert_eq!(Resp.greet(None, &mut output), 0);
+        assert_eq!(Resp.greet(Some(b"secret"), &mut output), 1);
+        Resp.encode(Request::Get { key }, &mut output);
+        Resp.encode(Request::Set { key, value: b"0123456789" }, &mut output);
+        Resp.encode(Request::Delete { key }, &mut output);
+        Resp.encode(Request::Increment { key }, &mut output);
+        let expected = [
+            &b"*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n"[..],
+            b"*2\r\n$3\r\nGET\r\n$5\r\nkey:1\r\n",
+            b"*3\r\n$3\r\nSET\r\n$5\r\nkey:1\r\n$10\r\n0123456789\r\n",
+            b"*2\r\n$3\r\nDEL\r\n$5\r\nkey:1\r\n",
+            b"*2\r\n$4\r\nINCR\r\n$5\r\nkey:1\r\n",
+        ];
+        assert_eq!(output, expected.concat());
     }
 
     #[test]
