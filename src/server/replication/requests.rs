@@ -41,7 +41,20 @@ struct Part<'a> {
 struct Plan<'a> {
     combine: Combine,
     shape: Shape,
-    parts: Vec<Part<'a>>,
+    first: Part<'a>,
+    /// Those behind the first: mostly none, and then nothing is allocated.
+    rest: Vec<Part<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    fn one(shape: Shape, key: &'a [u8], action: Action<'a>) -> Self {
+        Self { combine: Combine::One, shape, first: Part { key, action }, rest: Vec::new() }
+    }
+
+    fn many(combine: Combine, shape: Shape, mut parts: impl Iterator<Item = Part<'a>>) -> Self {
+        let first = parts.next().expect("the arity says so");
+        Self { combine, shape, first, rest: parts.collect() }
+    }
 }
 
 /// Who asks.
@@ -123,8 +136,7 @@ pub(crate) fn begin_native(
     let id = envelope.id;
     match (action, envelope.request.key()) {
         (Some(action), Some(key)) => {
-            let plan =
-                Plan { combine: Combine::One, shape: Shape::Native(id), parts: vec![Part { key, action }] };
+            let plan = Plan::one(Shape::Native(id), key, action);
             let level = envelope.level.unwrap_or(client.connection.session.level);
             carry_out(engine, client, operation, &plan, hash, level)
         }
@@ -165,9 +177,9 @@ fn carry_out(
         return Begun::Later;
     }
     let known = single.then_some(hash);
-    let sequence = conversation.add(known, plan.combine, plan.parts.len() as u32, client.silent);
+    let sequence = conversation.add(known, plan.combine, 1 + plan.rest.len() as u32, client.silent);
     let Some(replication) = &mut engine.replication else { return Begun::Local };
-    for (part, Part { key, action }) in (0..).zip(&plan.parts) {
+    for (part, Part { key, action }) in (0..).zip(std::iter::once(&plan.first).chain(&plan.rest)) {
         let hash = if single { hash } else { engine.shared.store.hash(key) };
         let waiter = Waiter {
             connection: client.slot,
@@ -195,13 +207,9 @@ fn plan<'a>(
     if if arity >= 0 { given != arity as usize } else { given < usize::from(arity.unsigned_abs()) } {
         return Err(commands::CommandError::Arity.text(command.name));
     }
-    let one = |shape, action| {
-        let parts = vec![Part { key: arguments.get(1).expect("the arity says so"), action }];
-        Ok(Plan { combine: Combine::One, shape, parts })
-    };
+    let one = |shape, action| Ok(Plan::one(shape, arguments.get(1).expect("the arity says so"), action));
     let each = |combine, shape, action: Action<'a>| {
-        let parts = arguments.iter_from(1, 1).map(|key| Part { key, action }).collect();
-        Ok(Plan { combine, shape, parts })
+        Ok(Plan::many(combine, shape, arguments.iter_from(1, 1).map(|key| Part { key, action })))
     };
     let expiry = |unit_ms, remaining| Shape::Expiry { unit_ms, remaining };
     match command.name {
@@ -229,12 +237,13 @@ fn plan<'a>(
             one(Shape::Ok, Action::Put { value, expires_at })
         }
         "mset" if given % 2 == 1 => {
-            let mut parts = Vec::with_capacity(given / 2);
-            for (key, value) in arguments.iter_from(1, 2).zip(arguments.iter_from(2, 2)) {
+            let pairs = || arguments.iter_from(1, 2).zip(arguments.iter_from(2, 2));
+            for (key, value) in pairs() {
                 commands::check_sizes(engine, key, value.len()).map_err(|error| error.text("mset"))?;
-                parts.push(Part { key, action: Action::Put { value, expires_at: None } });
             }
-            Ok(Plan { combine: Combine::AllOk, shape: Shape::Ok, parts })
+            let put = |value| Action::Put { value, expires_at: None };
+            let parts = pairs().map(|(key, value)| Part { key, action: put(value) });
+            Ok(Plan::many(Combine::AllOk, Shape::Ok, parts))
         }
         "mset" => Err(commands::CommandError::Arity.text("mset")),
         _ => Err(not_offered()),
