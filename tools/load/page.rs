@@ -22,7 +22,8 @@ figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:1rem}svg{
 border-radius:4px}table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}\
 th,td{text-align:right;padding:.3rem .7rem;border-bottom:1px solid var(--line)}th:first-child,td:first-child\
 {text-align:left}.mark{border-left:4px solid var(--bad);padding:.4rem 1rem;color:var(--bad);font-weight:600}\
-.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}code{font-size:.85em;overflow-wrap:anywhere}";
+.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}\
+code{font-size:.85em;overflow-wrap:anywhere}";
 
 /// What makes a result not to be taken at its word.
 pub(crate) fn marks(result: &Report) -> Vec<String> {
