@@ -1,7 +1,7 @@
 //! Fuzzes the property `native_response`.
 #![no_main]
 
-#[path = "../../tests/corpus/properties.rs"]
+#[path = "../../tests/decoders/properties.rs"]
 #[allow(dead_code)]
 mod properties;
 

@@ -1,7 +1,7 @@
 //! Every decoder of bytes from outside, against the inputs that fuzzing kept, and against those changed at random.
 //!
-//! The corpus of each is in `fuzz/corpus`; `CONTRIBUTING.md` says how to fuzz. Random inputs are drawn from a seed that is
-//! printed; `CORPUS_SEED` repeats it.
+//! The corpus of each is in `fuzz/corpus`; `CONTRIBUTING.md` says how to fuzz. Random inputs are drawn from a seed that
+//! is printed; `CORPUS_SEED` repeats it.
 
 mod beginnings;
 mod properties;
