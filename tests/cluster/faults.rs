@@ -1,10 +1,14 @@
 //! One node of three is killed, paused or restarted under load: the others serve on, and nothing acknowledged is lost.
 
-use std::time::Duration;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
+use annulus::client::Error;
+use annulus::types::Level;
 use rustix::process::Signal;
 
-use crate::harness::{Reply, wait_until};
+use crate::harness::{Reply, request, wait_until};
 use crate::load::{judge, work_beside};
 use crate::nodes::Cluster;
 
@@ -110,6 +114,56 @@ fn a_node_that_lost_its_data_is_not_counted() {
     assert_eq!(client.info("node1_links"), 0);
     for key in 0..100 {
         assert_eq!(client.call(&["GET", &format!("key:{key}")]), Reply::bulk("value"));
+    }
+}
+
+#[test]
+fn a_reset_link_is_not_waited_for() {
+    let cluster = Cluster::start(3);
+    let pid = cluster.nodes[1].child.id();
+    kill(pid, Signal::STOP);
+    let mut client = cluster.native(0, Level::All);
+    let (answer, elapsed) = std::thread::scope(|scope| {
+        let started = Instant::now();
+        let asked = scope.spawn(move || {
+            let answer = client.put(b"key", b"value");
+            (answer, started.elapsed())
+        });
+        let mut other = cluster.resp(0);
+        // What asks waits for the node that is paused, until that one ends.
+        wait_until("it is under way", || {
+            other.call(&["GET", "key"]) != Reply::Null || started.elapsed() > PHASE / 4
+        });
+        kill(pid, Signal::KILL);
+        asked.join().expect("it is answered")
+    });
+    assert!(matches!(answer, Err(Error::Unknown { .. })), "{answer:?}");
+    assert!(elapsed < Duration::from_millis(900), "{elapsed:?} is as long as a deadline");
+}
+
+#[test]
+fn a_reply_for_a_client_that_has_gone_is_told_to_nobody_else() {
+    // One worker, so that whoever comes next has the place of whoever has gone.
+    let cluster = Cluster::start_with_workers(3, 1);
+    for node in [1, 2] {
+        kill(cluster.nodes[node].child.id(), Signal::STOP);
+    }
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(cluster.nodes[0].address).unwrap();
+        stream.write_all(&request(&["SET", "key", "value"])).unwrap();
+        let mut watching = cluster.resp(0);
+        wait_until("it is under way", || watching.info("worker_operations_under_way") > 0);
+        // A reset, so that its place is free at once.
+        socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    let mut others: Vec<_> = (0..4).map(|_| cluster.resp(0)).collect();
+    for client in &mut others {
+        client.send(&request(&["GET", "other"]));
+    }
+    for client in &mut others {
+        let error = client.reply().error();
+        // A write would be told that its outcome is unknown.
+        assert!(error.starts_with("UNAVAILABLE "), "{error}");
     }
 }
 

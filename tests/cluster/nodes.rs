@@ -23,18 +23,23 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes, with three replicas of each key.
     pub(crate) fn start(count: usize) -> Self {
+        Self::start_with_workers(count, WORKERS)
+    }
+
+    /// Starts so many nodes of so many workers each.
+    pub(crate) fn start_with_workers(count: usize, workers: u64) -> Self {
         let peers = peer_addresses(count);
-        let nodes = (0..count).map(|node| start_node(&peers, node)).collect();
+        let nodes = (0..count).map(|node| start_node(&peers, node, workers)).collect();
         let cluster = Self { nodes, peers };
         for node in 0..count {
-            wait_until("all are linked", || cluster.links(node) == (count as u64 - 1) * WORKERS);
+            wait_until("all are linked", || cluster.links(node) == (count as u64 - 1) * workers);
         }
         cluster
     }
 
     /// Starts a node in place of one that has ended.
     pub(crate) fn restart(&mut self, node: usize) {
-        self.nodes[node] = start_node(&self.peers, node);
+        self.nodes[node] = start_node(&self.peers, node, WORKERS);
     }
 
     /// Links from a node to others that are up.
@@ -71,7 +76,8 @@ fn peer_addresses(count: usize) -> Vec<SocketAddr> {
     (0..count as u16).map(|node| SocketAddr::from((address, 7500 + node))).collect()
 }
 
-fn start_node(peers: &[SocketAddr], node: usize) -> Process {
+fn start_node(peers: &[SocketAddr], node: usize, workers: u64) -> Process {
     let list: Vec<String> = peers.iter().map(ToString::to_string).collect();
-    Process::start(&["--peers", &list.join(","), "--peer-listen", &list[node]])
+    let workers = workers.to_string();
+    Process::start(&["--workers", &workers, "--peers", &list.join(","), "--peer-listen", &list[node]])
 }
