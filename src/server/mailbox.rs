@@ -4,10 +4,8 @@
 //! blocks. Wake-ups are coalesced: as long as one is on its way no other is sent.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam::queue::ArrayQueue;
-use mio::Waker;
+use crate::server::sync::{ArrayQueue, AtomicBool, Ordering, Waker};
 
 /// The mailbox of one event loop.
 pub(crate) struct Mailbox<M> {
@@ -48,8 +46,9 @@ impl<M> Mailbox<M> {
         if self.queue.is_empty() && !self.awake.load(Ordering::Relaxed) {
             return None;
         }
-        self.awake.store(false, Ordering::Release);
-        // After the flag: a message that comes now either is seen here or wakes the owner again.
+        // Exchanged, not only stored: a sender's exchange comes before this one, and then its message is seen below, or
+        // after it, and then it wakes the owner again. That holds whatever the queue orders.
+        self.awake.swap(false, Ordering::AcqRel);
         self.queue.pop()
     }
 }

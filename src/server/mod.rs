@@ -30,6 +30,7 @@ mod replication;
 mod session;
 mod settings;
 mod slow_log;
+mod sync;
 mod worker;
 
 use std::io;
