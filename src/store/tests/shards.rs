@@ -7,7 +7,7 @@ use crate::types::{KeyHash, Token};
 
 #[test]
 fn shards_are_arcs_of_the_ring_in_order() {
-    for shards in [2, 64, 4096, 1 << 16] {
+    for shards in if cfg!(miri) { [2, 4, 16, 64] } else { [2, 64, 4096, 1 << 16] } {
         let store = store(shards, None);
         assert_eq!(store.table.shards(), shards);
         for shard in 0..shards {
