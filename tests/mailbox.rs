@@ -1,9 +1,9 @@
 //! The mailbox between workers, run through the orders in which its threads can meet: nothing is lost, nothing comes
 //! twice, and an owner that sleeps is woken for every message that was accepted.
 //!
-//! The code is the node's own, `src/server/mailbox.rs`; its atomics, queue and waker are those of the model checker loom,
-//! which also shows old values to loads that are too weakly ordered. Not modelled: the inside of the lock-free queue,
-//! which a lock stands for, and the kernel.
+//! The code is the node's own, `src/server/mailbox.rs`; its atomics, queue and waker are those of the model checker
+//! loom, which also shows old values to loads that are too weakly ordered. Not modelled: the inside of the lock-free
+//! queue, which a lock stands for, and the kernel.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
