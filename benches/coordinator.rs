@@ -66,7 +66,7 @@ impl Orders for Replicas {
 
 fn coordinator() -> Coordinator {
     let nodes = || (0..3).map(NodeNumber);
-    let member = |node| Member { node, zone: Zone(0), virtual_nodes: 256 };
+    let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: 256 };
     let members: Vec<Member> = nodes().map(member).collect();
     let ring = Arc::new(Ring::new(&members, NonZeroUsize::new(3).expect("not zero"), SEED));
     let view = View::new(Epoch(1), ring, NodeNumber(0), nodes());

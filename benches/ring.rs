@@ -31,7 +31,12 @@ fn key(number: u64) -> [u8; KEY_BYTES] {
 
 fn lookups(criterion: &mut Criterion) {
     let members: Vec<Member> = (0..NODES)
-        .map(|node| Member { node: NodeNumber(node), zone: Zone(node % 3), virtual_nodes: VIRTUAL_NODES })
+        .map(|node| Member {
+            node: NodeNumber(node),
+            seat: NodeNumber(node),
+            zone: Zone(node % 3),
+            virtual_nodes: VIRTUAL_NODES,
+        })
         .collect();
     let ring = Ring::new(&members, REPLICATION_FACTOR, SEED);
     let map: DashMap<Box<[u8]>, [u8; 64]> =

@@ -352,6 +352,46 @@ impl Default for Config {
     }
 }
 
+/// Bounds and times of the topology log.
+pub mod topology {
+    use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    /// Nodes of a cluster at most.
+    pub const NODES_MAX: u16 = 128;
+    /// Places that a node may take on the ring.
+    pub const VIRTUAL_NODES_MAX: u16 = 4096;
+    /// How far ahead of a replica's clock a new version may be made possible.
+    pub const DRIFT_MS_BOUNDS: RangeInclusive<u32> = 1..=60_000;
+    /// How long operations may be let take.
+    pub const OPERATION_TIMEOUT_MS_BOUNDS: RangeInclusive<u32> = 10..=60_000;
+    /// Voters at most; the others learn.
+    pub const VOTERS_MAX: usize = 5;
+
+    /// The library counts time in these.
+    pub const TICK: Duration = Duration::from_millis(1);
+    /// How often a leader says that it is there.
+    pub const HEARTBEAT_TICKS: usize = 75;
+    /// How long a voter hears of no leader before it calls an election: a random time from this on …
+    pub const ELECTION_TICKS_MIN: usize = 300;
+    /// … and below this.
+    pub const ELECTION_TICKS_MAX: usize = 600;
+    /// How much later than planned a machine may be looked at and still count the time: beyond it, it was stopped
+    /// itself, and what it would have heard may be waiting.
+    pub const LATE_TICKS_MAX: u64 = 75;
+    /// Entries of the log that are kept before a snapshot takes their place.
+    pub const ENTRIES_MAX: usize = 64;
+    /// Bytes of entries in one message, about.
+    pub const MESSAGE_BYTES_MAX: u64 = 256 << 10;
+    /// Entries in one message that is still plausible.
+    pub const MESSAGE_ENTRIES_MAX: usize = 4096;
+    /// Commands that a leader may have under way.
+    pub const UNCOMMITTED_BYTES_MAX: u64 = 1 << 20;
+
+    const _: () =
+        assert!(ELECTION_TICKS_MIN > 3 * HEARTBEAT_TICKS && ELECTION_TICKS_MAX > ELECTION_TICKS_MIN);
+}
+
 /// Bounds of the links between nodes.
 pub mod link {
     use std::time::Duration;

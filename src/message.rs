@@ -1,11 +1,14 @@
-//! What clients and nodes say to each other: types only. What nodes say among themselves is in [`peer`].
+//! What clients and nodes say to each other: types only. What nodes say among themselves is in [`peer`],
+//! and what they agree on in [`topology`] and [`consensus`].
 //!
 //! Invariant: an [`Outcome`] is one of three and they are never confused: done, refused (surely nothing was
 //! applied anywhere), unknown (it may or may not take effect). Everything borrows from the bytes it was read
 //! from; lists stay encoded and are walked in place. How any of it looks as bytes is the business of
 //! [`crate::protocol`]; what is done about it, of the server.
 
+pub mod consensus;
 pub mod peer;
+pub mod topology;
 
 use crate::types::{Level, Version, WallTime};
 

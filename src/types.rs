@@ -6,6 +6,8 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The hash of a key, computed once per request: XXH3, 64 bits, seeded with the cluster's seed.
 ///
 /// The table reads its low bits (bucket) and top 7 bits (tag); the shard is chosen by the bits below the top 7.
@@ -65,7 +67,7 @@ impl Timestamp {
 }
 
 /// Wall-clock time in milliseconds since 1970-01-01 UTC; what expiry is expressed in.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct WallTime(pub u64);
 
 /// Who issued a version: the incarnation of a node (22 bits) and one of its workers (10 bits).
@@ -143,21 +145,25 @@ pub enum Level {
 }
 
 /// The number of a node, assigned by the topology log and never given to another node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NodeNumber(pub u16);
 
+/// The number of a node's life: assigned by the topology log to each of its processes, never to two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Incarnation(pub u32);
+
 /// A part of the installation that fails as one: a rack, a room, a provider's zone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Zone(pub u16);
 
 /// The number of a state of ownership: it rises with every change of who owns what and with every incarnation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
 /// Which cluster: links between nodes of two clusters are refused, so that they never merge.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct ClusterId(pub u64);
 
 /// One life of a node's process: drawn at random when it starts, never 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct RunId(pub NonZeroU64);

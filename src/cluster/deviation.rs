@@ -24,4 +24,8 @@ pub enum Deviation {
     CopiesForgotten,
     /// A node that was restarted issues versions as the writer it was before, from the wall clock on.
     ClockReused,
+    /// A voter that was restarted does not know whom it voted for.
+    VoteForgotten,
+    /// A voter answers before what it answers with is on disk.
+    AnsweredBeforePersisted,
 }

@@ -8,4 +8,5 @@ pub mod coordinator;
 pub mod deviation;
 pub mod replica;
 pub mod ring;
+pub mod topology;
 pub mod view;

@@ -23,6 +23,8 @@ pub use explain::{Explanation, Reason, Step};
 pub struct Member {
     /// Which node.
     pub node: NodeNumber,
+    /// Whose places it has: its own number, or that of the node that it replaced.
+    pub seat: NodeNumber,
     /// What fails together with it.
     pub zone: Zone,
     /// How many places it takes: its weight.
@@ -128,7 +130,7 @@ impl Ring {
 
 /// All places of `members`, in the order of their tokens.
 ///
-/// A token is a hash of the node's number and the place's, so that a node's places stay whoever else joins. Two places
+/// A token is a hash of the seat's number and the place's, so that a node's places stay whoever else joins. Two places
 /// that hash alike are ordered by node; the second then owns nothing.
 fn places(members: &[Member], seed: u64) -> Vec<Place> {
     let mut places: Vec<Place> = members
@@ -136,8 +138,8 @@ fn places(members: &[Member], seed: u64) -> Vec<Place> {
         .flat_map(|&member| {
             (0..member.virtual_nodes).map(move |number| {
                 let [high, low] = number.to_be_bytes();
-                let [node_high, node_low] = member.node.0.to_be_bytes();
-                let token = Token(xxh3_64_with_seed(&[node_high, node_low, high, low], seed));
+                let [seat_high, seat_low] = member.seat.0.to_be_bytes();
+                let token = Token(xxh3_64_with_seed(&[seat_high, seat_low, high, low], seed));
                 Place { token, member }
             })
         })

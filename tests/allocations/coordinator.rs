@@ -34,7 +34,7 @@ impl Orders for Replicas {
 
 pub(crate) fn a_coordinator_allocates_nothing() {
     let nodes = || (0..3).map(NodeNumber);
-    let member = |node| Member { node, zone: Zone(0), virtual_nodes: 16 };
+    let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: 16 };
     let members: Vec<Member> = nodes().map(member).collect();
     let ring = Arc::new(Ring::new(&members, NonZeroUsize::new(3).expect("not zero"), 1));
     let view = Arc::new(View::new(Epoch(1), ring, NodeNumber(0), nodes()));

@@ -110,7 +110,7 @@ impl Node {
     pub(crate) fn new(number: usize, nodes: usize, seed: u64) -> Self {
         let number = NodeNumber(number as u16);
         let numbers = || (0..nodes as u16).map(NodeNumber);
-        let member = |node| Member { node, zone: Zone(0), virtual_nodes: 4 };
+        let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: 4 };
         let members: Vec<Member> = numbers().map(member).collect();
         let replicas = NonZeroUsize::new(3).expect("not zero");
         let view = View::new(Epoch(1), Arc::new(Ring::new(&members, replicas, HASH_SEED)), number, numbers());

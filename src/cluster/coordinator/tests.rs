@@ -130,7 +130,12 @@ const NODES: usize = 3;
 impl World {
     fn new(seed: u64, faults: u32) -> Self {
         let members: Vec<Member> = (0..NODES as u16)
-            .map(|node| Member { node: NodeNumber(node), zone: Zone(0), virtual_nodes: 8 })
+            .map(|node| Member {
+                node: NodeNumber(node),
+                seat: NodeNumber(node),
+                zone: Zone(0),
+                virtual_nodes: 8,
+            })
             .collect();
         let ring = Arc::new(Ring::new(&members, NonZeroUsize::new(3).unwrap(), 1));
         let coordinator = |node: u16| {

@@ -8,7 +8,12 @@ const SEED: u64 = 0x5eed;
 
 fn members(nodes: u16, zones: u16) -> Vec<Member> {
     (0..nodes)
-        .map(|node| Member { node: NodeNumber(node), zone: Zone(node % zones), virtual_nodes: 256 })
+        .map(|node| Member {
+            node: NodeNumber(node),
+            seat: NodeNumber(node),
+            zone: Zone(node % zones),
+            virtual_nodes: 256,
+        })
         .collect()
 }
 
@@ -70,7 +75,7 @@ fn arcs_cover_every_token_once_and_in_order() {
 
 #[test]
 fn a_ring_without_members_names_nobody() {
-    let idle = Member { node: NodeNumber(1), zone: Zone(0), virtual_nodes: 0 };
+    let idle = Member { node: NodeNumber(1), seat: NodeNumber(1), zone: Zone(0), virtual_nodes: 0 };
     for members in [&[][..], &[idle]] {
         let ring = ring(members, 3);
         assert_eq!(ring.preference_list(Token(7)), []);

@@ -131,7 +131,7 @@ impl Replication {
         seed: u64,
     ) -> Self {
         let numbers = (0..config.peers().len() as u16).map(NodeNumber);
-        let member = |node| Member { node, zone: Zone(0), virtual_nodes: VIRTUAL_NODES_DEFAULT };
+        let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: VIRTUAL_NODES_DEFAULT };
         let members: Vec<Member> = numbers.map(member).collect();
         let ring = Arc::new(Ring::new(&members, config.replication_factor, hash_seed));
         let view = View::new(FIXED_EPOCH, ring, config.own(), []);

@@ -1,0 +1,202 @@
+//! By which rules a command changes the topology: a function of both and nothing else.
+//!
+//! Invariants: the same command again changes nothing; numbers and incarnations are never given twice; the epoch rises
+//! with every change of ownership and with every life of a node that owns something; what is denied changes nothing.
+//! Who is alive is not known here: whoever leads judges that before it proposes.
+
+use crate::cluster::ring::{Member, Ring};
+use crate::config::topology::{DRIFT_MS_BOUNDS, NODES_MAX, OPERATION_TIMEOUT_MS_BOUNDS, VIRTUAL_NODES_MAX};
+use crate::message::topology::{
+    Command, Denial, Entrance, Name, Node, NodeState, Setting, Settings, Topology,
+};
+use crate::types::{ClusterId, Epoch, INCARNATIONS_MAX, Incarnation, NodeNumber, Zone};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+impl Topology {
+    /// A cluster without nodes.
+    #[must_use]
+    pub fn new(cluster: ClusterId, hash_seed: u64, settings: Settings) -> Self {
+        Self {
+            cluster,
+            hash_seed,
+            epoch: Epoch(1),
+            open: false,
+            losses: 0,
+            settings,
+            nodes: BTreeMap::new(),
+            zones: Vec::new(),
+            next_node: NodeNumber(1),
+            next_incarnation: Incarnation(1),
+        }
+    }
+
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// [`Denial`]; nothing was changed.
+    pub fn apply(&mut self, command: &Command) -> Result<(), Denial> {
+        self.judge(command)?;
+        match command {
+            Command::Enter(entrance) => self.enter(entrance),
+            Command::Set(Setting::DriftMaxMs(ms)) => self.settings.drift_max_ms = *ms,
+            Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms = *ms,
+            Command::Remove { node } => _ = self.nodes.remove(node),
+        }
+        Ok(())
+    }
+
+    /// Whether a command may be carried out.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub fn judge(&self, command: &Command) -> Result<(), Denial> {
+        let within = |what: &str, value: u32, bounds: std::ops::RangeInclusive<u32>| {
+            let text = || format!("{what} is {} to {} milliseconds", bounds.start(), bounds.end());
+            if bounds.contains(&value) { Ok(()) } else { Err(Denial::OutOfBounds(text())) }
+        };
+        match command {
+            Command::Enter(entrance) => self.judge_entrance(entrance),
+            Command::Set(Setting::DriftMaxMs(ms)) => within("the drift allowed", *ms, DRIFT_MS_BOUNDS),
+            Command::Set(Setting::OperationTimeoutMs(ms)) => {
+                within("an operation's time", *ms, OPERATION_TIMEOUT_MS_BOUNDS)
+            }
+            Command::Remove { node } => match self.nodes.get(node) {
+                Some(present) if present.state != NodeState::Joined => Err(Denial::OwnsRanges(*node)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Whether a command is carried out already.
+    #[must_use]
+    pub fn has(&self, command: &Command) -> bool {
+        match command {
+            Command::Enter(entrance) => {
+                self.node_named(&entrance.name).is_some_and(|(_, node)| node.run == entrance.run)
+            }
+            Command::Set(Setting::DriftMaxMs(ms)) => self.settings.drift_max_ms == *ms,
+            Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms == *ms,
+            Command::Remove { node } => !self.nodes.contains_key(node),
+        }
+    }
+
+    fn judge_entrance(&self, entrance: &Entrance) -> Result<(), Denial> {
+        let name = || entrance.name.clone();
+        if !(1..=VIRTUAL_NODES_MAX).contains(&entrance.virtual_nodes) {
+            return Err(Denial::OutOfBounds(format!("virtual nodes are 1 to {VIRTUAL_NODES_MAX}")));
+        }
+        if self.next_incarnation.0 >= INCARNATIONS_MAX || self.next_node.0 == u16::MAX {
+            return Err(Denial::NumbersSpent);
+        }
+        let holder = self.node_named(&entrance.name);
+        if holder.is_some_and(|(_, node)| node.run == entrance.run) {
+            return Ok(());
+        }
+        match (entrance.was, holder) {
+            (Some(was), Some((number, _))) if number == was => Ok(()),
+            (Some(_), _) => Err(Denial::NotThatNode(name())),
+            (None, Some(_)) if entrance.replaces => Ok(()),
+            (None, Some(_)) => Err(Denial::NameTaken(name())),
+            (None, None) if entrance.replaces => Err(Denial::NobodyToReplace(name())),
+            (None, None) if self.nodes.len() >= usize::from(NODES_MAX) => {
+                Err(Denial::TooManyNodes(NODES_MAX))
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The node of that name, and its number.
+    #[must_use]
+    pub fn node_named(&self, name: &Name) -> Option<(NodeNumber, &Node)> {
+        self.nodes.iter().find(|(_, node)| node.name == *name).map(|(&number, node)| (number, node))
+    }
+
+    fn enter(&mut self, entrance: &Entrance) {
+        let holder = self.node_named(&entrance.name).map(|(number, node)| (number, node.clone()));
+        if holder.as_ref().is_some_and(|(_, node)| node.run == entrance.run) {
+            return;
+        }
+        let zone = self.zone(&entrance.zone);
+        let incarnation = self.next_incarnation;
+        self.next_incarnation.0 += 1;
+        let mut node = Node {
+            name: entrance.name.clone(),
+            incarnation,
+            run: entrance.run,
+            peer_address: entrance.peer_address,
+            client_address: entrance.client_address,
+            zone,
+            virtual_nodes: entrance.virtual_nodes,
+            seat: self.next_node,
+            state: NodeState::Joined,
+        };
+        let number = match holder {
+            // What belongs to its places stays: to change it is to move ranges.
+            Some((number, before)) => {
+                (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
+                let owns = before.state != NodeState::Joined;
+                node.state = if owns { NodeState::Recovering } else { NodeState::Joined };
+                if owns {
+                    self.epoch.0 += 1;
+                }
+                if entrance.was.is_some() {
+                    number
+                } else {
+                    self.nodes.remove(&number);
+                    self.number()
+                }
+            }
+            None => self.number(),
+        };
+        self.nodes.insert(number, node);
+        self.open_if_due();
+    }
+
+    fn number(&mut self) -> NodeNumber {
+        let number = self.next_node;
+        self.next_node.0 += 1;
+        number
+    }
+
+    fn zone(&mut self, name: &Name) -> Zone {
+        let place = self.zones.iter().position(|zone| zone == name).unwrap_or_else(|| {
+            self.zones.push(name.clone());
+            self.zones.len() - 1
+        });
+        Zone(u16::try_from(place).expect("each node brings one zone at most, and nodes have 16-bit numbers"))
+    }
+
+    /// Opens the cluster when enough nodes have come, and again, empty, when no copy of anything is left.
+    fn open_if_due(&mut self) {
+        if !self.open && self.nodes.len() >= usize::from(self.settings.opens_with) {
+            self.open = true;
+            self.epoch.0 += 1;
+            self.nodes.values_mut().for_each(|node| node.state = NodeState::Active);
+        }
+        let owners = || self.nodes.values().filter(|node| node.state != NodeState::Joined);
+        if self.open && owners().all(|node| node.state == NodeState::Recovering) {
+            self.losses += 1;
+            self.epoch.0 += 1;
+            for node in self.nodes.values_mut().filter(|node| node.state == NodeState::Recovering) {
+                node.state = NodeState::Active;
+            }
+        }
+    }
+
+    /// Who holds what in this epoch.
+    #[must_use]
+    pub fn ring(&self) -> Ring {
+        let owners = self.nodes.iter().filter(|(_, node)| node.state != NodeState::Joined);
+        let members: Vec<Member> = owners
+            .map(|(&number, node)| Member {
+                node: number,
+                seat: node.seat,
+                zone: node.zone,
+                virtual_nodes: node.virtual_nodes,
+            })
+            .collect();
+        let factor = NonZeroUsize::new(usize::from(self.settings.replication_factor));
+        Ring::new(&members, factor.unwrap_or(NonZeroUsize::MIN), self.hash_seed)
+    }
+}
