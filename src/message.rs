@@ -7,6 +7,7 @@
 //! [`crate::protocol`]; what is done about it, of the server.
 
 pub mod consensus;
+pub mod control;
 pub mod peer;
 pub mod topology;
 

@@ -7,6 +7,7 @@
 
 pub mod client;
 mod codec;
+pub mod control;
 pub mod frame;
 pub mod handshake;
 pub mod peer;

@@ -92,10 +92,10 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send, count_seeds: u64) {
         count.done,
         count.refused,
         count.unknown,
-        count.messages,
-        count.lost,
-        count.doubled,
-        count.late,
+        count.traffic.messages,
+        count.traffic.lost,
+        count.traffic.doubled,
+        count.traffic.late,
         count_seeds as f64 / cpu_s,
         operations as f64 / cpu_s,
     );
@@ -105,7 +105,13 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send, count_seeds: u64) {
         assert!(count.faults[kind as usize] > 0, "{kind} never happened");
     }
     assert!(count.done * 10 > operations * 6, "most operations are done: {count:?}");
-    assert!(count.unknown > 0 && count.refused > 0 && count.lost > 0 && count.doubled > 0 && count.late > 0);
+    assert!(
+        count.unknown > 0
+            && count.refused > 0
+            && count.traffic.lost > 0
+            && count.traffic.doubled > 0
+            && count.traffic.late > 0
+    );
 }
 
 /// CPU time of this process.

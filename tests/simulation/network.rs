@@ -3,7 +3,23 @@
 //! Invariant: bytes are lost, late, doubled or overtaken, never changed (that is a connection's checksum's business).
 //! A message for a process that has ended since is lost: its connection ended with it.
 
-use crate::trace::Count;
+/// How often what became of messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) messages: u64,
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) late: u64,
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.late += other.late;
+    }
+}
 
 /// What the network does to messages now.
 pub(crate) struct Network {
@@ -53,7 +69,7 @@ impl Network {
         from: usize,
         to: usize,
         inquiry: bool,
-        count: &mut Count,
+        count: &mut Traffic,
     ) -> Fate {
         if from == to {
             return Fate { arrives_ns: [Some(now_ns + 500), None] };

@@ -7,14 +7,12 @@ use std::fmt::Display;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::faults::Kind;
+use crate::network::Traffic;
 
 /// How often things happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Count {
-    pub(crate) messages: u64,
-    pub(crate) lost: u64,
-    pub(crate) doubled: u64,
-    pub(crate) late: u64,
+    pub(crate) traffic: Traffic,
     pub(crate) done: u64,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
@@ -24,10 +22,7 @@ pub(crate) struct Count {
 
 impl Count {
     pub(crate) fn add(&mut self, other: &Self) {
-        self.messages += other.messages;
-        self.lost += other.lost;
-        self.doubled += other.doubled;
-        self.late += other.late;
+        self.traffic.add(&other.traffic);
         self.done += other.done;
         self.refused += other.refused;
         self.unknown += other.unknown;

@@ -288,7 +288,8 @@ impl<const BUG: usize> World<BUG> {
     }
 
     fn send(&mut self, from: usize, to: usize, to_life: u32, bytes: Vec<u8>, inquiry: bool) {
-        let fate = self.network.send(&mut self.random, self.now_ns, from, to, inquiry, &mut self.count);
+        let fate =
+            self.network.send(&mut self.random, self.now_ns, from, to, inquiry, &mut self.count.traffic);
         let from_life = self.nodes[from].life;
         let [first, second] = fate.arrives_ns;
         if let Some(at_ns) = second {

@@ -192,6 +192,7 @@ impl TopologyLog {
 
     /// Takes in a message of another node.
     pub fn handle<O: Outputs>(&mut self, now: Timestamp, message: &Message, out: &mut O) {
+        self.count_time_before(now);
         if plausible::is_plausible(message, &self.raft, self.own) {
             // It refuses what is of no use to it, such as answers of nodes that have gone.
             let _ = self.raft.step(convert::to_message(message));
@@ -219,7 +220,10 @@ impl TopologyLog {
             return Verdict::Elsewhere(self.leadership.leader);
         }
         let holder = match command {
-            Command::Enter(entrance) if entrance.replaces => topology.node_named(&entrance.name),
+            // A node that has its number is itself, whatever else it was told to say.
+            Command::Enter(entrance) if entrance.replaces && entrance.was.is_none() => {
+                topology.node_named(&entrance.name)
+            }
             _ => None,
         };
         let denial = match holder {
@@ -275,6 +279,17 @@ impl TopologyLog {
             self.snapshots_again = now.after(TICK * ELECTION_TICKS_MIN as u32);
         }
         self.go_on(now, out);
+    }
+
+    /// Counts the time that went by before something was heard at `now`, but for the last tick before what is due: what
+    /// was heard in time may make it needless.
+    fn count_time_before(&mut self, now: Timestamp) {
+        let elapsed = now.nanos_since(self.counted) / TICK.as_nanos() as u64;
+        let ticks = elapsed.min(u64::from(self.ticks_to_wait() - 1));
+        for _ in 0..ticks {
+            self.raft.tick();
+        }
+        self.counted = if elapsed > ticks { now } else { self.counted.after(TICK * ticks as u32) };
     }
 
     /// Draws the time of the next election anew whenever the library has: its own random numbers have no seed.
