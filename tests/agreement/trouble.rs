@@ -28,12 +28,15 @@ pub(crate) enum Kind {
     CrashMidway,
     /// A process ends, and its disk is gone: it comes back in its own place.
     DiskLost,
+    /// Messages take long, and for a while processes that put something on disk end in the midst of their orders, one
+    /// time in three, and are started anew at once.
+    Upheaval,
     /// Somebody takes a process for dead that is not.
     FalseDeath,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Loss,
         Self::Duplication,
         Self::Delay,
@@ -44,6 +47,7 @@ impl Kind {
         Self::Crash,
         Self::CrashMidway,
         Self::DiskLost,
+        Self::Upheaval,
         Self::FalseDeath,
     ];
 }
@@ -64,8 +68,10 @@ pub(crate) struct Fault {
 pub(crate) fn plan(random: &mut fastrand::Rng, processes: usize, from_ns: u64, until_ns: u64) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut disks_lost = 0;
-    for _ in 0..random.usize(4..16) {
-        let kind = Kind::ALL[random.usize(..Kind::ALL.len())];
+    let upheavals = if random.bool() { 3 } else { 0 };
+    for number in 0..random.usize(4..16) {
+        let drawn = Kind::ALL[random.usize(..Kind::ALL.len())];
+        let kind = if number < upheavals { Kind::Upheaval } else { drawn };
         if kind == Kind::DiskLost {
             disks_lost += 1;
             if disks_lost > 1 {
@@ -119,6 +125,13 @@ impl<const BUG: usize> World<BUG> {
             Kind::Crash | Kind::DiskLost | Kind::CrashMidway => {
                 self.crash_midway = self.crash_midway.filter(|&crashing| crashing != place);
                 self.restart(place);
+            }
+            Kind::Upheaval => {
+                self.upheaval = begins;
+                self.network.late_permille = if begins { 1000 } else { 0 };
+                if begins {
+                    self.crash_leader();
+                }
             }
             Kind::FalseDeath => self.tell_of(place, !begins),
         }

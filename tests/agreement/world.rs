@@ -58,6 +58,10 @@ pub(crate) enum Event {
         place: usize,
         life: u32,
     },
+    /// A process that is down is started.
+    Restart {
+        place: usize,
+    },
     /// Somebody wants a setting changed.
     Set {
         ms: u32,
@@ -114,6 +118,8 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) faults: Vec<Fault>,
     /// The next orders of this process are its last.
     pub(crate) crash_midway: Option<usize>,
+    /// Processes end midway again and again.
+    pub(crate) upheaval: bool,
     /// Since when a majority of voters could have elected a leader.
     can_elect_since_ns: Option<u64>,
     next_setting: u32,
@@ -161,6 +167,7 @@ impl<const BUG: usize> World<BUG> {
             network: Network::new(processes),
             faults: Vec::new(),
             crash_midway: None,
+            upheaval: false,
             can_elect_since_ns: None,
             next_setting: 500,
             told: Vec::new(),
@@ -266,6 +273,7 @@ impl<const BUG: usize> World<BUG> {
                 }
             }
             Event::Enter { place, .. } => self.enter(place),
+            Event::Restart { place } => self.restart(place),
             Event::Set { ms } => self.set(ms),
             Event::TellOf { place, life, alive } => {
                 let process = &self.processes[place];
@@ -299,17 +307,25 @@ impl<const BUG: usize> World<BUG> {
         let mut orders = Orders::<BUG>::default();
         let Some(machine) = &mut self.processes[place].machine else { return R::default() };
         let result = act(machine, now, &mut orders);
-        self.look_at(place);
-        let crash_at = (self.crash_midway == Some(place) && !orders.0.is_empty())
-            .then(|| self.random.usize(..orders.0.len()));
-        for (step, order) in orders.0.into_iter().enumerate() {
-            if crash_at == Some(step) {
-                self.crash_midway = None;
-                self.crash(place, false);
-                return R::default();
-            }
+        let ends = self.crash_midway == Some(place)
+            || self.upheaval
+                && orders.0.iter().any(|order| matches!(order, Output::Persist(_)))
+                && self.random.u32(..3) == 0;
+        let crash_at = (ends && !orders.0.is_empty()).then(|| self.random.usize(..=orders.0.len()));
+        for order in orders.0.drain(..crash_at.unwrap_or(orders.0.len())) {
             self.carry_out(place, order);
         }
+        if crash_at.is_some() {
+            self.crash_midway = self.crash_midway.filter(|&crashing| crashing != place);
+            self.crash(place, false);
+            if self.upheaval {
+                let at_ns = self.now_ns + self.random.u64(MS / 10..8 * MS);
+                self.plan(at_ns, Event::Restart { place });
+            }
+            return R::default();
+        }
+        // What it has come to is true once its orders are carried out.
+        self.look_at(place);
         self.plan_look(place);
         result
     }
@@ -494,6 +510,14 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
+    pub(crate) fn crash_leader(&mut self) {
+        let leads = |process: &Process| process.machine.as_ref().is_some_and(TopologyLog::leads);
+        if let Some(place) = self.processes.iter().position(leads) {
+            self.crash(place, false);
+            self.plan(self.now_ns + 20 * MS, Event::Restart { place });
+        }
+    }
+
     pub(crate) fn restart(&mut self, place: usize) {
         let run = self.random.u64(1..);
         let process = &mut self.processes[place];
@@ -567,18 +591,15 @@ impl<const BUG: usize> World<BUG> {
         self.plan(self.now_ns + 50 * MS, Event::Check);
         let Some(electorate) = self.latest_electorate() else { return };
         let rough = self.network.lost_permille + self.network.late_permille > 0;
-        let voters = [&electorate.voters, &electorate.voters_outgoing];
-        let both =
-            |holds: &dyn Fn(&[NodeNumber]) -> bool| voters.iter().all(|part| part.is_empty() || holds(part));
-        if rough || !both(&|part| can_elect(self, part)) || both(&|part| has_leader(self, part)) {
+        if rough || self.upheaval || !can_elect(self, &electorate) || has_leader(self, &electorate) {
             self.can_elect_since_ns = None;
             return;
         }
         let since_ns = *self.can_elect_since_ns.get_or_insert(self.now_ns);
         if self.now_ns - since_ns > ELECTION_NS_MAX {
             let why = format!("{electorate:?} could have elected a leader since {} ms", since_ns / MS);
-            self.note(&[9], || why.clone());
             self.broken.entry(Invariant::AlwaysALeader).or_insert(why);
+            self.can_elect_since_ns = None;
         }
     }
 }

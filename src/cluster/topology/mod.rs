@@ -160,7 +160,7 @@ impl TopologyLog {
         log
     }
 
-    /// What was agreed on, as far as is known here.
+    /// What was agreed on, as far as is known here, once the orders given so far are carried out.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.raft.store().applied.topology
@@ -343,6 +343,7 @@ impl TopologyLog {
 
     fn carry_out<O: Outputs>(&mut self, out: &mut O) {
         while self.raft.has_ready() {
+            let electorate = self.electorate().clone();
             let mut ready = self.raft.ready();
             let log = self.raft.mut_store();
             if !ready.snapshot().is_empty() {
@@ -373,7 +374,12 @@ impl TopologyLog {
             send(&light.take_messages(), out);
             self.apply(light.committed_entries());
             self.raft.advance_apply();
-            self.raft.mut_store().compact();
+            let log = self.raft.mut_store();
+            log.compact();
+            if log.applied.electorate != electorate {
+                // Who does not know after a restart that this was committed counts on voters who may be gone for good.
+                out.put(Output::Persist(Box::new(log.image())));
+            }
         }
     }
 

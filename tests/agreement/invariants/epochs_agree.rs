@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use annulus::message::topology::Topology;
+use annulus::message::topology::{Command, Topology};
 use annulus::types::Epoch;
 
 /// What was seen at each place of the log, and in each epoch.
@@ -21,6 +21,11 @@ impl Agreed {
         let in_epoch = self.epochs.entry(topology.epoch).or_insert_with(|| topology.clone());
         let same = in_epoch.open == topology.open && in_epoch.ring() == topology.ring();
         (!same).then(|| format!("in {:?}: {in_epoch:?} and {topology:?}", topology.epoch))
+    }
+
+    /// Whether a command was carried out at some place.
+    pub(crate) fn ever(&self, command: &Command) -> bool {
+        self.places.values().any(|topology| topology.has(command))
     }
 
     /// The furthest place that anybody has applied.
