@@ -13,5 +13,6 @@ mod faults;
 mod harness;
 mod load;
 mod nodes;
+mod patience;
 mod serving;
 mod strangers;

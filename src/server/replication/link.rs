@@ -1,8 +1,9 @@
 //! A worker's own link to another node: what its coordinator asks goes out, answers come back.
 //!
-//! Invariant: a link that is up has been welcomed by the node it is for, in the life that this node knows; one that is
-//! not up holds nothing to be sent. Whoever is silent too long while an answer is waited for has lost its link: that
-//! says nothing about whether it lives, only that there is no use in waiting here. It decides nothing else.
+//! Invariant: a link that is up has been welcomed by the node it is for, in the life that this node knows; one that
+//! is not up holds nothing to be sent. A link on which nothing is asked carries heartbeats, so that an answer is
+//! always waited for sooner or later. Whoever is silent too long meanwhile has lost its link: that says nothing about
+//! whether it lives, only that there is no use in waiting here. It decides nothing else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,9 +12,10 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::config::link::{HANDSHAKE_TIMEOUT, RETRY_PAUSE, SILENCE_MAX};
+use crate::config::link::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, RETRY_PAUSE, SILENCE_MAX};
 use crate::protocol::handshake::encode_handshake;
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake};
+use crate::protocol::peer::{Heartbeat, encode_heartbeat};
 use crate::server::replication::wire::Wire;
 use crate::types::Timestamp;
 
@@ -34,6 +36,8 @@ enum State {
     /// Messages may go.
     Up {
         wire: Wire,
+        /// When something was sent last.
+        sent_at: Timestamp,
         /// Since when an answer is waited for and nothing came.
         silent_since: Option<Timestamp>,
     },
@@ -116,14 +120,18 @@ impl Link {
 
     /// Sends `staged` and what else is to be sent; what a link that is not up is given is dropped.
     pub(super) fn send(&mut self, staged: &mut Vec<u8>, now: Timestamp) -> Change {
-        let State::Up { wire, silent_since } = &mut self.state else {
+        let State::Up { wire, sent_at, silent_since } = &mut self.state else {
             staged.clear();
             return Change::None;
         };
         wire.send(staged);
         if wire.waiting_bytes() == 0 {
-            return Change::None;
+            if now < sent_at.after(HEARTBEAT_INTERVAL) {
+                return Change::None;
+            }
+            encode_heartbeat(Heartbeat::Call, wire.output());
         }
+        *sent_at = now;
         silent_since.get_or_insert(now);
         match wire.flush() {
             Ok(()) => Change::None,
@@ -181,7 +189,7 @@ impl Link {
         wire.stream().set_nodelay(true)?;
         let down = State::Down { until: now };
         if let State::Greeting { wire, .. } = std::mem::replace(&mut self.state, down) {
-            self.state = State::Up { wire, silent_since: None };
+            self.state = State::Up { wire, sent_at: now, silent_since: None };
         }
         tracing::info!("linked to {}", self.address);
         self.told = false;
@@ -189,7 +197,7 @@ impl Link {
     }
 
     fn listen(&mut self, now: Timestamp) -> Result<Change, LinkError> {
-        let State::Up { wire, silent_since } = &mut self.state else { return Ok(Change::None) };
+        let State::Up { wire, silent_since, .. } = &mut self.state else { return Ok(Change::None) };
         if wire.receive()? > 0 {
             *silent_since = None;
         } else if silent_since.is_some_and(|since| now > since.after(SILENCE_MAX)) {

@@ -36,7 +36,7 @@ use crate::config::{ClusterConfig, DRIFT_MAX_DEFAULT, Limits, VIRTUAL_NODES_DEFA
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
-use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::protocol::peer::{Heartbeat, PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
 use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, Zone};
@@ -312,7 +312,11 @@ impl Replication {
                             coordinator.answer(node, &answer, outbox);
                             Ok(())
                         }
-                        PeerMessage::Inquiry(_) => Err(LinkError::Misplaced),
+                        // That it came is all that it says.
+                        PeerMessage::Heartbeat(Heartbeat::Response) => Ok(()),
+                        PeerMessage::Inquiry(_) | PeerMessage::Heartbeat(Heartbeat::Call) => {
+                            Err(LinkError::Misplaced)
+                        }
                     })
                 }
             };
