@@ -10,6 +10,7 @@ mod codec;
 pub mod control;
 pub mod frame;
 pub mod handshake;
+pub mod metadata;
 pub mod peer;
 pub mod preamble;
 pub mod resp;

@@ -16,3 +16,4 @@ mod nodes;
 mod patience;
 mod serving;
 mod strangers;
+mod topology;

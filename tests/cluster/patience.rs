@@ -19,11 +19,12 @@ fn a_node_that_stands_still_is_known_before_anything_is_asked_of_it() {
     kill(pid, Signal::STOP);
     let stopped = Instant::now();
     let mut client = cluster.resp(0);
-    wait_until("its links are given up", || client.info("node2_links") == 0);
+    let links = |node| cluster.described(0, node).number("links");
+    wait_until("its links are given up", || links(2) == 0);
     let noticed = stopped.elapsed();
     println!("noticed after {noticed:?}");
     assert!(noticed < NOTICED_MAX, "{noticed:?}");
-    assert_eq!(client.info("node1_links"), 2, "who answers is not given up");
+    assert_eq!(links(1), 2, "who answers is not given up");
     let asked = Instant::now();
     let error = client.call(&["AT", "all", "SET", "key", "value"]).error();
     assert!(error.starts_with("UNAVAILABLE "), "surely not applied: {error}");
