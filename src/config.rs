@@ -406,6 +406,9 @@ pub mod link {
     pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
     /// How long the other end may be silent while something of it is waited for.
     pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+    /// How long a link may be idle before the other end is asked whether it is there. A node that stands still is known
+    /// after this and `SILENCE_MAX` at most.
+    pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
     /// How long the other end may take to introduce itself.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
     /// Bytes that wait to be sent to a peer at most; one that takes no more is given up.
