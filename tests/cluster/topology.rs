@@ -127,6 +127,22 @@ fn a_node_that_comes_late_serves_clients_and_holds_no_keys() {
 }
 
 #[test]
+fn a_setting_of_the_cluster_is_set_through_any_node_and_told_by_all() {
+    let cluster = Cluster::start(3);
+    let follower = (cluster.leader(0).expect("somebody leads") + 1) % 3;
+    let name = "cluster-operation-timeout-ms";
+    let error = cluster.resp(follower).call(&["CONFIG", "SET", name, "5"]).error();
+    assert!(error.contains("out of bounds"), "{error}");
+    for value in ["1500", "700"] {
+        assert_eq!(cluster.resp(follower).call(&["CONFIG", "SET", name, value]), Reply::ok());
+        let expected = Reply::List(vec![Reply::bulk(name), Reply::bulk(value)]);
+        for node in 0..3 {
+            wait_until("it is set", || cluster.resp(node).call(&["CONFIG", "GET", name]) == expected);
+        }
+    }
+}
+
+#[test]
 fn a_name_is_one_nodes_until_that_one_is_dead_and_replaced() {
     let mut cluster = Cluster::start(3);
     let seed = cluster.peer(0).to_string();

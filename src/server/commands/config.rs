@@ -3,14 +3,18 @@
 //! Invariant: either all of what CONFIG SET is given is set, or nothing. What the command line alone can choose is told
 //! and not set; nothing is written to a file.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::config::topology::{DRIFT_MS_BOUNDS, OPERATION_TIMEOUT_MS_BOUNDS};
+use crate::message::topology::{Command, Setting};
 use crate::operation;
 use crate::operation::glob;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::objects::help;
 use crate::server::commands::{CommandError, Context};
+use crate::server::control;
 use crate::server::engine::Engine;
 use crate::server::worker::Forget;
 
@@ -19,7 +23,8 @@ const HELP: &[&str] = &[
     "GET <pattern> [<pattern> ...]",
     "    Return parameters matching the patterns and their values.",
     "SET <parameter> <value> [<parameter> <value> ...]",
-    "    Set maxmemory, maxclients, timeout, slowlog-log-slower-than, slowlog-max-len.",
+    "    Set maxmemory, maxclients, timeout, slowlog-log-slower-than, slowlog-max-len; in a cluster also, for all its",
+    "    nodes, cluster-drift-max-ms and cluster-operation-timeout-ms, which the leader carries out soon after.",
     "RESETSTAT",
     "    Count and time anew.",
     "HELP",
@@ -68,6 +73,7 @@ enum Change {
     IdleTimeout(u64),
     SlowThreshold(i64),
     SlowEntries(usize),
+    Cluster(Setting),
 }
 
 fn set(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
@@ -93,6 +99,10 @@ fn set(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), Comma
             Change::IdleTimeout(seconds) => shared.settings.set_idle_timeout(Duration::from_secs(seconds)),
             Change::SlowThreshold(threshold_us) => shared.settings.set_slow_threshold_us(threshold_us),
             Change::SlowEntries(entries) => shared.settings.set_slow_entries_max(entries),
+            Change::Cluster(setting) => shared.roster.iter().for_each(|roster| {
+                // A control thread that has so much to do that this is lost is told again by whoever looks.
+                let _ = roster.control.send(control::Message::Ask(Command::Set(setting)));
+            }),
         }
     }
     reply::ok(context.out.bytes());
@@ -136,15 +146,29 @@ impl Change {
             "timeout" => number(0).map(|seconds| Self::IdleTimeout(seconds.unsigned_abs())),
             "slowlog-log-slower-than" => number(-1).map(Self::SlowThreshold),
             "slowlog-max-len" => count(0).map(Self::SlowEntries),
+            "cluster-drift-max-ms" => cluster(number(1)?, Setting::DriftMaxMs, DRIFT_MS_BOUNDS),
+            "cluster-operation-timeout-ms" => {
+                cluster(number(1)?, Setting::OperationTimeoutMs, OPERATION_TIMEOUT_MS_BOUNDS)
+            }
             _ => Err("can't set immutable config"),
         }
     }
 }
 
+/// A setting of the whole cluster, if it is within its bounds.
+fn cluster(
+    number: i64,
+    setting: fn(u32) -> Setting,
+    bounds: RangeInclusive<u32>,
+) -> Result<Change, &'static str> {
+    let number = u32::try_from(number).ok().filter(|number| bounds.contains(number));
+    number.map(setting).map(Change::Cluster).ok_or("argument is out of bounds for a cluster")
+}
+
 /// What CONFIG GET tells, under the names that Redis clients ask for.
 fn settings(engine: &Engine) -> Vec<(&'static str, String)> {
     let (shared, limits) = (&engine.shared, &engine.shared.limits);
-    vec![
+    let mut settings = vec![
         ("appendonly", "no".into()),
         ("bind", shared.address.ip().to_string()),
         ("databases", "1".into()),
@@ -158,5 +182,11 @@ fn settings(engine: &Engine) -> Vec<(&'static str, String)> {
         ("slowlog-log-slower-than", shared.settings.slow_threshold_us().to_string()),
         ("slowlog-max-len", shared.settings.slow_entries_max().to_string()),
         ("timeout", shared.settings.idle_timeout().map_or(0, |timeout| timeout.as_secs()).to_string()),
-    ]
+    ];
+    if let Some(roster) = &shared.roster {
+        let told = &roster.known().topology.settings;
+        settings.push(("cluster-drift-max-ms", told.drift_max_ms.to_string()));
+        settings.push(("cluster-operation-timeout-ms", told.operation_timeout_ms.to_string()));
+    }
+    settings
 }

@@ -10,6 +10,7 @@
 //!                     workers ◄── Outlook (mailboxes) ◄────┘
 //! ```
 
+mod asking;
 mod clocks;
 mod file;
 mod guests;
@@ -47,6 +48,7 @@ use crate::types::{NodeNumber, Timestamp, WallTime};
 pub use start::BeginError;
 pub(crate) use start::{Beginning, begin};
 
+use asking::Wanted;
 use clocks::{Clocks, Comparison};
 use file::MetadataFile;
 use guests::Guests;
@@ -65,6 +67,8 @@ const DEAD_AFTER: Duration = Duration::from_millis(1500);
 pub(crate) enum Message {
     /// This node wants to speak of the cluster itself.
     Serve(TcpStream, Handshake),
+    /// A client wants this carried out for the whole cluster.
+    Ask(Command),
     /// The node is to stop.
     Stop,
 }
@@ -97,6 +101,8 @@ pub(crate) struct Control {
     changed: bool,
     entered: bool,
     ask_at: Timestamp,
+    /// What clients want carried out.
+    wanted: Wanted,
     clocks: Clocks,
     clocks_at: Timestamp,
     /// The last comparison of clocks, which was told.
@@ -128,6 +134,7 @@ impl Control {
             changed: true,
             entered: false,
             ask_at: Timestamp::default(),
+            wanted: Wanted::default(),
             clocks: Clocks::default(),
             clocks_at: Timestamp::default(),
             compared: Comparison::Waiting,
@@ -167,6 +174,7 @@ impl Control {
             }
             self.ask_for_clocks(now);
             self.enter(now)?;
+            self.pursue(now)?;
             self.raise_ceiling(now)?;
             self.publish();
             self.send(now);
@@ -207,6 +215,7 @@ impl Control {
                 Message::Serve(stream, theirs) => {
                     self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
                 }
+                Message::Ask(command) => self.wanted.add(now, command),
                 Message::Stop => {}
             }
         }
@@ -249,7 +258,12 @@ impl Control {
                 Ok(())
             }
             Said::Told(told) => match *told {
-                Told::Denied(denial) => Err(io::Error::other(denial)),
+                // Only a node's life may end it: what clients want was judged before it was asked for.
+                Told::Denied(denial) if !self.entered => Err(io::Error::other(denial)),
+                Told::Denied(denial) => {
+                    tracing::warn!("the leader denies what was asked of it: {denial}");
+                    Ok(())
+                }
                 Told::Done(_) | Told::Later | Told::Elsewhere(_) => Ok(()),
             },
             Said::Time(told) => {
