@@ -24,6 +24,8 @@ pub enum Deviation {
     CopiesForgotten,
     /// A node that was restarted issues versions as the writer it was before, from the wall clock on.
     ClockReused,
+    /// Versions are issued beyond the time that is on disk.
+    CeilingIgnored,
     /// A voter that was restarted does not know whom it voted for.
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.

@@ -36,10 +36,12 @@ pub(crate) enum Kind {
     EpochChange,
     /// A node has no memory for more values.
     MemoryFull,
+    /// A node's disk takes nothing, the ceiling of its clock neither.
+    DiskStall,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Loss,
         Self::Duplication,
         Self::Delay,
@@ -54,6 +56,7 @@ impl Kind {
         Self::ClockDrift,
         Self::EpochChange,
         Self::MemoryFull,
+        Self::DiskStall,
     ];
 }
 

@@ -20,7 +20,7 @@ use annulus::types::{Epoch, NodeNumber, Timestamp, Version, WallTime, WriterId, 
 use crate::world::Event;
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 9] = [
+pub(crate) const DEVIATIONS: [Deviation; 10] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -30,10 +30,16 @@ pub(crate) const DEVIATIONS: [Deviation; 9] = [
     Deviation::OldEpochAccepted,
     Deviation::ClockReused,
     Deviation::CopiesForgotten,
+    Deviation::CeilingIgnored,
 ];
 
 /// The hash seed of every store and ring.
 const HASH_SEED: u64 = 7;
+
+/// How far ahead of the latest version the ceiling is put on disk, and how near a version may come: less than in
+/// production, so that a disk that stalls for a moment is felt.
+const CEILING_AHEAD_MS: u64 = 150;
+const CEILING_NEAR_MS: u64 = 100;
 
 /// When the simulation begins, in wall time.
 const START_MS: u64 = 1_700_000_000_000;
@@ -99,6 +105,12 @@ pub(crate) struct Node {
     pub(crate) coordinator: Coordinator,
     pub(crate) view: View,
     clock: SlewedClock,
+    /// No version beyond this time may be issued or stored: so much is on its disk.
+    pub(crate) ceiling: WallTime,
+    /// The latest time that a version was wanted for.
+    pub(crate) wanted: WallTime,
+    /// How many faults keep its disk from taking anything.
+    pub(crate) disk_stalled: u32,
     /// How wrong the machine's clock is.
     pub(crate) clock_error_ms: i64,
     pub(crate) clock_drift_ppm: i64,
@@ -137,6 +149,9 @@ impl Node {
             coordinator,
             view,
             clock: SlewedClock::default(),
+            ceiling: WallTime(0),
+            wanted: WallTime(0),
+            disk_stalled: 0,
             clock_error_ms: 0,
             clock_drift_ppm: 0,
             timer_ns: None,
@@ -159,6 +174,12 @@ impl Node {
             (START_MS + now_ns / 1_000_000).saturating_add_signed(self.clock_error_ms + drift_ms);
         let wall = self.clock.show(Timestamp(now_ns), WallTime(machine_ms));
         self.coordinator.observe(wall);
+        self.wanted = self.wanted.max(self.coordinator.latest());
+        if self.disk_stalled == 0 && self.ceiling.0 < self.wanted.0 + CEILING_NEAR_MS {
+            self.ceiling = WallTime(self.wanted.0 + CEILING_AHEAD_MS);
+        }
+        self.replica.ceiling = self.ceiling;
+        self.coordinator.set_ceiling(self.ceiling);
         wall
     }
 }

@@ -65,3 +65,8 @@ fn a_clock_that_is_reused_after_a_restart() {
 fn a_copy_of_a_write_that_is_forgotten() {
     is_found_by::<8>(&[ReadsWereWritten]);
 }
+
+#[test]
+fn a_ceiling_that_is_ignored() {
+    is_found_by::<9>(&[NothingBeyondTheCeiling]);
+}

@@ -83,6 +83,10 @@ impl<const BUG: usize> World<BUG> {
                 }
             }
             Kind::EpochChange => {}
+            Kind::DiskStall => {
+                let stalled = &mut self.nodes[node].disk_stalled;
+                *stalled = stalled.saturating_add_signed(sign);
+            }
             Kind::MemoryFull => {
                 let used = self.nodes[node].store.used_bytes();
                 self.nodes[node].store.set_memory_bytes_max(begins.then_some(used));

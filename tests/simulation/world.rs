@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag};
 use annulus::history::{Ask, History, Key};
+use annulus::message::peer::Verdict;
 use annulus::protocol::Limits;
 use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
@@ -102,6 +103,8 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) count: Count,
     /// What went wrong that no history shows.
     pub(crate) complaint: Option<String>,
+    /// A version that was issued or stored beyond what was on disk.
+    pub(crate) beyond_ceiling: Option<String>,
 }
 
 impl<const BUG: usize> World<BUG> {
@@ -130,6 +133,7 @@ impl<const BUG: usize> World<BUG> {
             trace: Trace::new(prints),
             count: Count::default(),
             complaint: None,
+            beyond_ceiling: None,
         };
         for fault in 0..world.faults.len() {
             let Fault { begins_ns, ends_ns, .. } = world.faults[fault];
@@ -244,7 +248,18 @@ impl<const BUG: usize> World<BUG> {
         match message {
             PeerMessage::Inquiry(inquiry) => {
                 let mut answer = Vec::new();
-                node.replica.serve(&inquiry, &node.store, wall, |said| encode_answer(&said, &mut answer));
+                let version = inquiry.task.version();
+                node.wanted = version.map_or(node.wanted, |version| node.wanted.max(version.stamp.wall()));
+                let ceiling = node.ceiling;
+                let mut applied = false;
+                node.replica.serve(&inquiry, &node.store, wall, |said| {
+                    applied = matches!(said.verdict, Verdict::Applied { .. });
+                    encode_answer(&said, &mut answer);
+                });
+                if applied && version.is_some_and(|version| version.stamp.wall() > ceiling) {
+                    self.beyond_ceiling
+                        .get_or_insert(format!("node {to} stored {version:?} beyond {ceiling:?}"));
+                }
                 // An answer goes to the process that asked, and to none that came after it.
                 self.send(to, from, from_life, answer, false);
             }
@@ -349,6 +364,11 @@ impl<const BUG: usize> World<BUG> {
             return self.complain(format!("client {client} is told twice, or what it did not ask"));
         }
         self.trace.note(self.now_ns, &[5, client as u64], || format!("client {client} is told {told:?}"));
+        if let (Told::Written(version), Some((_, node, _))) = (told, state.waiting)
+            && version.stamp.wall() > self.nodes[node].ceiling
+        {
+            self.beyond_ceiling.get_or_insert(format!("node {node} issued {version:?}"));
+        }
         match told {
             Told::Refused => self.count.refused += 1,
             Told::Unknown => self.count.unknown += 1,

@@ -53,7 +53,7 @@ impl Write {
     pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         if self.version.is_none() {
             let version = turn.clock.issue_above(self.highest);
-            if version.stamp.wall() > turn.ceiling {
+            if version.stamp.wall() > turn.ceiling && O::DEVIATION != Deviation::CeilingIgnored {
                 self.obstacle = Some(Obstacle::NotServing);
                 return if self.touched { self.unknown(effort, turn) } else { self.refused(effort, turn) };
             }

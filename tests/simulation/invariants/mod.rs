@@ -1,6 +1,7 @@
 //! What must hold at the end of a run: each in a file of its own.
 
 mod acknowledged_writes_stay;
+mod nothing_beyond_the_ceiling;
 mod one_value_a_version;
 mod reads_never_go_back;
 mod reads_were_written;
@@ -16,6 +17,7 @@ use crate::world::World;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Invariant {
     AcknowledgedWritesStay,
+    NothingBeyondTheCeiling,
     OneValueAVersion,
     ReadsNeverGoBack,
     ReadsWereWritten,
@@ -25,7 +27,8 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
+        Self::NothingBeyondTheCeiling,
         Self::OneValueAVersion,
         Self::ReadsWereWritten,
         Self::AcknowledgedWritesStay,
@@ -39,6 +42,7 @@ impl Invariant {
     pub(crate) fn broken<const BUG: usize>(self, world: &World<BUG>) -> Option<String> {
         match self {
             Self::AcknowledgedWritesStay => acknowledged_writes_stay::broken(world),
+            Self::NothingBeyondTheCeiling => nothing_beyond_the_ceiling::broken(world),
             Self::OneValueAVersion => one_value_a_version::broken(world),
             Self::ReadsNeverGoBack => reads_never_go_back::broken(world),
             Self::ReadsWereWritten => reads_were_written::broken(world),
