@@ -1,7 +1,7 @@
 //! What of a message is heeded: what is about nodes of the topology, in their present incarnation or a newer one.
 //!
-//! Invariant: the library never learns of any other node, nor of an older incarnation; a message is heeded only if it is
-//! whole and its sender is who the link says. It judges who is spoken of, not what is said.
+//! Invariant: the library never learns of any other node, nor of an older incarnation; a message is heeded only if it
+//! is whole and its sender is who the link says. It judges who is spoken of, not what is said.
 
 use std::borrow::Cow;
 

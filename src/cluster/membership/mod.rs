@@ -12,9 +12,9 @@
 //! rests on what was not heard while this machine was asleep ([`patience`]); a node declared dead and alive returns by
 //! itself. It does no I/O: it is shown messages and the time, and gives orders. It never says who owns what.
 //!
-//! Every member is probed in turn, by others too if it does not answer; whoever finds it silent accuses it, to all and to
-//! itself, and declares it dead if it has not refuted that in time. The dead are looked for, so that a healed partition
-//! heals here. Sources: Das et al., "SWIM" (2002), sections 3 and 4; Dadgar et al., "Lifeguard" (2017), section IV.
+//! Every member is probed in turn, by others too if it does not answer; whoever finds it silent accuses it, to all and
+//! to itself, and declares it dead if it has not refuted that in time. The dead are looked for, so that a healed
+//! partition heals here. Sources: Das et al., "SWIM" (2002), sections 3 and 4; Dadgar et al., "Lifeguard" (2017), section IV.
 
 mod hearsay;
 pub mod patience;

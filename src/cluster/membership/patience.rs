@@ -2,12 +2,12 @@
 //!
 //! The rule: whoever is looked at later than planned by more than the allowance was asleep (paused, starved of its
 //! cores, stuck behind a disk). Then everything it waits for gets as much longer as it slept, so that what arrived
-//! meanwhile is read first; every suspicion it holds begins anew; and its doubt rises by one. A second awake takes one
-//! off again. Whoever suspects more than half of the members that are not dead, and at least two, is more likely cut off
-//! itself, which counts as one doubt more.
+//! meanwhile is read first; every suspicion it holds begins anew; and its doubt rises by one. A second awake takes
+//! one off again. Whoever suspects more than half of the members that are not dead, and at least two, is more likely
+//! cut off itself, which counts as one doubt more.
 //!
-//! Invariant: a suspicion lasts 1 to [`PATIENCE_MAX`] times as long as usual, so doubt delays a verdict on a node that is
-//! really dead, and never prevents it.
+//! Invariant: a suspicion lasts 1 to [`PATIENCE_MAX`] times as long as usual, so doubt delays a verdict on a node that
+//! is really dead, and never prevents it.
 //!
 //! Source: Dadgar et al., "Lifeguard" (2017), section IV: the local health multiplier, here of the suspicion alone, and
 //! fed by the machine's own clock instead of missing answers, since the probes' own times are the library's.
