@@ -9,6 +9,7 @@
 
 mod invariants;
 #[path = "../simulation/network.rs"]
+#[allow(dead_code)]
 mod network;
 mod orders;
 mod seeded_bugs;

@@ -49,7 +49,7 @@ impl Kind {
 pub(crate) enum Weather {
     /// Nothing goes wrong.
     Calm,
-    /// Some nodes sleep now and then, fewer than half, and nothing else goes wrong.
+    /// Some nodes sleep now and then, fewer than half, each with a link that was just reset; nothing else goes wrong.
     Sleepy,
     /// Anything goes wrong.
     Stormy,
@@ -78,27 +78,37 @@ pub(crate) fn draw(random: &mut fastrand::Rng, weather: Weather, nodes: usize) -
         Weather::Sleepy => (random.usize(2..8), (nodes - 1) / 2),
         Weather::Stormy => (random.usize(3..14), nodes),
     };
-    (0..count)
-        .map(|_| {
-            let kind = match weather {
-                Weather::Stormy => Kind::ALL[random.usize(..Kind::ALL.len())],
-                Weather::Calm | Weather::Sleepy => Kind::Pause,
-            };
-            let from_ns = random.u64(1_000_000_000..FAULTS_END_NS - 500_000_000);
-            let lasts_ns = match kind {
-                Kind::Reset => random.u64(20_000_000..600_000_000),
-                _ => random.u64(100_000_000..5_000_000_000),
-            };
-            let node = random.usize(..sleepers.max(1));
-            Trouble {
-                kind,
-                from_ns,
-                until_ns: (from_ns + lasts_ns).min(FAULTS_END_NS),
-                node,
-                other: (node + random.usize(1..nodes)) % nodes,
-                side: (0..nodes).map(|_| random.bool()).collect(),
-                noticed: random.bool(),
-            }
-        })
-        .collect()
+    let draw = |_| {
+        let kind = match weather {
+            Weather::Stormy => Kind::ALL[random.usize(..Kind::ALL.len())],
+            Weather::Calm | Weather::Sleepy => Kind::Pause,
+        };
+        let from_ns = random.u64(1_000_000_000..FAULTS_END_NS - 500_000_000);
+        let lasts_ns = match kind {
+            Kind::Reset => random.u64(20_000_000..600_000_000),
+            _ => random.u64(100_000_000..5_000_000_000),
+        };
+        let node = random.usize(..sleepers.max(1));
+        Trouble {
+            kind,
+            from_ns,
+            until_ns: (from_ns + lasts_ns).min(FAULTS_END_NS),
+            node,
+            other: (node + random.usize(1..nodes)) % nodes,
+            side: (0..nodes).map(|_| random.bool()).collect(),
+            noticed: random.bool(),
+        }
+    };
+    let mut troubles: Vec<Trouble> = (0..count).map(draw).collect();
+    if weather == Weather::Sleepy {
+        let reset = |sleep: &Trouble| Trouble {
+            kind: Kind::Reset,
+            from_ns: sleep.from_ns - 30_000_000,
+            until_ns: sleep.from_ns + 100_000_000,
+            ..sleep.clone()
+        };
+        let resets: Vec<Trouble> = troubles.iter().map(reset).collect();
+        troubles.extend(resets);
+    }
+    troubles
 }

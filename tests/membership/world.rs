@@ -342,7 +342,7 @@ impl<const BUG: usize> World<BUG> {
                 if self.nodes[node].down == 1 {
                     self.stop(node, trouble.noticed);
                     if trouble.kind == Kind::Removal {
-                        self.change(|topology| drop(topology.remove(&node)));
+                        self.change(|topology| _ = topology.remove(&node));
                     }
                 }
             }
@@ -350,7 +350,7 @@ impl<const BUG: usize> World<BUG> {
                 self.nodes[node].down -= 1;
                 if self.nodes[node].down == 0 {
                     let incarnation = self.next_incarnation();
-                    self.change(|topology| drop(topology.insert(node, incarnation)));
+                    self.change(|topology| _ = topology.insert(node, incarnation));
                     self.start(node);
                 }
             }
