@@ -7,6 +7,7 @@
 //! A run is a function of its seed. `world` is the scheduler, `trouble` what goes wrong, `invariants` what is judged;
 //! `orders` compares whole lists of one machine's orders.
 
+mod count;
 mod invariants;
 #[path = "../simulation/network.rs"]
 #[allow(dead_code)]
@@ -19,9 +20,10 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use count::Count;
 use invariants::Invariant;
 use trouble::Kind;
-use world::{Count, World};
+use world::World;
 
 /// Seeds that are run every time, and as many again that are new each time.
 const FIXED_SEEDS: u64 = 200;

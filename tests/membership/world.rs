@@ -15,11 +15,12 @@ use annulus::types::{Incarnation, NodeNumber, Timestamp};
 use foca::Codec;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::count::Count;
 use crate::invariants::{
     Invariant, backlogs_are_bounded, calm_suspects_nobody, everyone_is_alive_once_healed,
     falsely_dead_return, only_the_present_are_spoken_to, sleepers_judge_nobody, the_crashed_are_dead,
 };
-use crate::network::{Network, Traffic};
+use crate::network::Network;
 use crate::trouble::{self, Kind, Trouble, Weather};
 
 /// What a run may get wrong, in the order of the numbers that choose it.
@@ -38,38 +39,6 @@ pub(crate) const FAULTS_END_NS: u64 = 10_000_000_000;
 const HEALED_NS: u64 = FAULTS_END_NS + everyone_is_alive_once_healed::WITHIN_NS;
 const CRASH_NS: u64 = HEALED_NS + 1_000_000_000;
 const END_NS: u64 = CRASH_NS + the_crashed_are_dead::WITHIN_NS;
-
-/// How often what happened.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Count {
-    pub(crate) seeds: u64,
-    pub(crate) traffic: Traffic,
-    pub(crate) suspected: u64,
-    pub(crate) dead: u64,
-    pub(crate) renewed: u64,
-    pub(crate) faults: [u64; Kind::ALL.len()],
-    /// The most that a machine kept.
-    pub(crate) backlog: usize,
-    /// The longest that it took.
-    pub(crate) crash_known_ms: u64,
-    pub(crate) healed_ms: u64,
-}
-
-impl Count {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.seeds += other.seeds;
-        self.traffic.add(&other.traffic);
-        self.suspected += other.suspected;
-        self.dead += other.dead;
-        self.renewed += other.renewed;
-        self.backlog = self.backlog.max(other.backlog);
-        self.crash_known_ms = self.crash_known_ms.max(other.crash_known_ms);
-        self.healed_ms = self.healed_ms.max(other.healed_ms);
-        for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
-            *ours += theirs;
-        }
-    }
-}
 
 /// Keeps a machine's orders until it has returned.
 #[derive(Default)]

@@ -14,7 +14,9 @@
 //!
 //! Every member is probed in turn, by others too if it does not answer; whoever finds it silent accuses it, to all and
 //! to itself, and declares it dead if it has not refuted that in time. The dead are looked for, so that a healed
-//! partition heals here. Sources: Das et al., "SWIM" (2002), sections 3 and 4; Dadgar et al., "Lifeguard" (2017), section IV.
+//! partition heals here.
+//!
+//! Sources: Das et al., "SWIM" (2002), sections 3 and 4; Dadgar et al., "Lifeguard" (2017), section IV.
 
 mod hearsay;
 pub mod patience;
