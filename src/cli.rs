@@ -13,12 +13,15 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Parser;
 
+use crate::config::topology::VIRTUAL_NODES_MAX;
 use crate::config::{
     BUFFERED_BYTES_MAX_DEFAULT, CONNECTIONS_MAX_DEFAULT, ClusterConfig, ClusterError, Config,
-    FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT, Limits, PASSWORD_BYTES_MAX, PEER_LISTEN_DEFAULT, Password,
-    REPLICATION_FACTOR_DEFAULT, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT, ShardCount, StoreConfig,
-    VALUE_BYTES_MAX_BOUND, VALUE_BYTES_MAX_DEFAULT, WorkerCount,
+    CoordinatorConfig, FIRST_BYTE_TIMEOUT_DEFAULT, LISTEN_DEFAULT, Limits, PASSWORD_BYTES_MAX,
+    PEER_LISTEN_DEFAULT, Password, REPLICATION_FACTOR_DEFAULT, SHARDS_DEFAULT, STALLED_TIMEOUT_DEFAULT,
+    ShardCount, StoreConfig, VALUE_BYTES_MAX_BOUND, VALUE_BYTES_MAX_DEFAULT, VIRTUAL_NODES_DEFAULT,
+    WorkerCount, settings,
 };
+use crate::message::topology::Name;
 use crate::types::WORKERS_MAX;
 
 /// A node of Annulus, an in-memory key-value store.
@@ -78,18 +81,50 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 
-    /// The nodes of the cluster, as the addresses they listen on for each other: the same list for every node, this one
-    /// in it. Without it the node is alone.
-    #[arg(long, value_name = "ADDRESS:PORT,…", value_delimiter = ',')]
-    peers: Vec<SocketAddr>,
+    /// Name of this node in its cluster; without it the node is alone. The first one makes a new cluster.
+    #[arg(long, value_name = "NAME")]
+    id: Option<Name>,
+
+    /// Nodes of the cluster to join through, as they listen for other nodes; tried until one lets this node in.
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', requires = "id")]
+    join: Vec<String>,
+
+    /// Take the place of the node of this name, which is dead and whose metadata are lost.
+    #[arg(long, requires = "join")]
+    replace: bool,
 
     /// Address to listen on for other nodes; loopback only, unless --insecure: links between nodes know no password.
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = PEER_LISTEN_DEFAULT)]
     peer_listen: SocketAddr,
 
-    /// Replicas of each key, if there are so many nodes; the same for every node.
+    /// Address that other nodes are told to connect to [default: the one of --peer-listen].
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "id")]
+    peer_advertise: Option<SocketAddr>,
+
+    /// Address that clients are told to connect to [default: the one of --listen].
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "id")]
+    advertise: Option<SocketAddr>,
+
+    /// Where this node's metadata are [default: annulus/NAME in $XDG_STATE_HOME or ~/.local/state].
+    #[arg(long, value_name = "DIRECTORY", requires = "id")]
+    data_dir: Option<PathBuf>,
+
+    /// Replicas of each key, if there are so many nodes. Counts when a cluster is made.
     #[arg(long, value_name = "COUNT", default_value_t = REPLICATION_FACTOR_DEFAULT)]
     replication_factor: usize,
+
+    /// Nodes with which a new cluster opens [default: as many as --replication-factor]. Nodes that come later hold
+    /// no keys yet.
+    #[arg(long, value_name = "COUNT", requires = "id")]
+    bootstrap_expect: Option<u16>,
+
+    /// What fails together with this node, such as a rack: replicas of a key are in different zones first.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    zone: Name,
+
+    /// Weight of this node: how many places it takes on the ring.
+    #[arg(long, value_name = "COUNT", default_value_t = VIRTUAL_NODES_DEFAULT)]
+    virtual_nodes: u16,
 
     /// Listen beyond loopback without a password: whoever reaches the port reads and writes everything.
     #[arg(long)]
@@ -111,9 +146,12 @@ pub enum ArgumentsError {
          say --insecure if the network itself is trusted"
     )]
     PeersExposed(SocketAddr),
-    /// The list of nodes is none.
+    /// A knob of the cluster is out of bounds.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// There is no place for metadata.
+    #[error("there is no home directory for this node's metadata: name a place with --data-dir")]
+    NoDirectory,
     /// The file of the password cannot be read.
     #[error("--password-file {path}: {reason}")]
     PasswordFile {
@@ -166,8 +204,8 @@ impl Arguments {
             store: StoreConfig {
                 shards: ShardCount::new(self.shards).unwrap_or_default(),
                 memory_bytes_max: self.memory_max.map(|size| size.0),
-                // Nodes of a cluster must agree on where keys live.
-                hash_seed: cluster.as_ref().map_or_else(random_seed, |cluster| cluster.id().0),
+                // In a cluster, all nodes have the one that was drawn when it was made.
+                hash_seed: random_seed(),
             },
             limits,
             password,
@@ -177,14 +215,36 @@ impl Arguments {
 
     /// The cluster that the node is to be part of, if any.
     fn cluster(&self) -> Result<Option<ClusterConfig>, ArgumentsError> {
-        if self.peers.is_empty() {
-            return Ok(None);
-        }
+        let Some(name) = &self.id else { return Ok(None) };
         if !self.peer_listen.ip().is_loopback() && !self.insecure {
             return Err(ArgumentsError::PeersExposed(self.peer_listen));
         }
-        Ok(Some(ClusterConfig::new(self.peer_listen, &self.peers, self.replication_factor)?))
+        if !(1..=VIRTUAL_NODES_MAX).contains(&self.virtual_nodes) {
+            return Err(ClusterError::VirtualNodes(self.virtual_nodes).into());
+        }
+        let data_dir = self.data_dir.clone().or_else(|| state_directory(name));
+        Ok(Some(ClusterConfig {
+            name: name.clone(),
+            data_dir: data_dir.ok_or(ArgumentsError::NoDirectory)?,
+            peer_listen: self.peer_listen,
+            peer_advertise: self.peer_advertise,
+            advertise: self.advertise,
+            join: self.join.clone(),
+            replace: self.replace,
+            zone: self.zone.clone(),
+            virtual_nodes: self.virtual_nodes,
+            settings: settings(self.replication_factor, self.bootstrap_expect)?,
+            coordinator: CoordinatorConfig::default(),
+        }))
     }
+}
+
+/// Where a node's metadata are unless somebody says otherwise, as the XDG Base Directory Specification has it.
+fn state_directory(name: &Name) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).and_then(absolute);
+    let state = state.or_else(|| Some(std::env::home_dir()?.join(".local/state")))?;
+    Some(state.join("annulus").join(name.text()))
 }
 
 /// The password in a file, without the line break that editors leave at the end.

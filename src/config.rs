@@ -7,9 +7,11 @@ pub mod gossip;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::types::{ClusterId, KeyHash, NodeNumber, WORKERS_MAX};
+use crate::message::topology::{Name, Settings};
+use crate::types::WORKERS_MAX;
 
 pub use gossip::MembershipConfig;
 
@@ -241,89 +243,67 @@ pub const REPLICATION_FACTOR_DEFAULT: usize = 3;
 /// Virtual nodes of a node by default.
 pub const VIRTUAL_NODES_DEFAULT: u16 = 256;
 
-/// Nodes of a cluster whose list is fixed, at most.
-pub const PEERS_MAX: usize = 128;
-
 /// How far ahead of a replica's clock a new version may be.
 pub const DRIFT_MAX_DEFAULT: Duration = Duration::from_millis(500);
 
-/// The nodes of a cluster, the same list for each of them, and which of them this one is.
+/// What makes a node one of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
-    peers: Box<[SocketAddr]>,
-    own: NodeNumber,
-    /// Replicas of a key, if there are so many nodes.
-    pub replication_factor: NonZeroUsize,
+    /// What the node is called.
+    pub name: Name,
+    /// Where its metadata are, locked against a second process.
+    pub data_dir: PathBuf,
+    /// Where other nodes connect.
+    pub peer_listen: SocketAddr,
+    /// What other nodes are told to connect to, if it is another address.
+    pub peer_advertise: Option<SocketAddr>,
+    /// What clients are told to connect to, if it is another address than they are listened for on.
+    pub advertise: Option<SocketAddr>,
+    /// Nodes to join through, as host and port; none: without metadata, a new cluster is made.
+    pub join: Vec<String>,
+    /// It takes the place of the node of its name, which is dead.
+    pub replace: bool,
+    /// What fails together with it.
+    pub zone: Name,
+    /// Its weight: how many places it takes on the ring.
+    pub virtual_nodes: u16,
+    /// What a new cluster is told.
+    pub settings: Settings,
     /// How operations are carried out.
     pub coordinator: CoordinatorConfig,
 }
 
-/// A list of nodes is none.
+/// A knob of a cluster is out of bounds.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The node itself is missing.
-    #[error("--peers must name this node's own --peer-listen address {0} too: the same list for every node")]
-    OwnMissing(SocketAddr),
-    /// An address stands there twice.
-    #[error("--peers names {0} twice: one address for each node")]
-    Twice(SocketAddr),
-    /// There are too many.
-    #[error("--peers names {0} nodes; {PEERS_MAX} are the most")]
-    TooMany(usize),
-    /// The factor is out of bounds.
+    /// The factor is.
     #[error("--replication-factor {0} is out of bounds: 1 to {REPLICAS_MAX}")]
     ReplicationFactor(usize),
+    /// The number of nodes to open with is.
+    #[error("--bootstrap-expect {0} is out of bounds: --replication-factor, or more, up to {NODES_MAX}", NODES_MAX = topology::NODES_MAX)]
+    BootstrapExpect(u16),
+    /// The weight is.
+    #[error("--virtual-nodes {0} is out of bounds: 1 to {MAX}", MAX = topology::VIRTUAL_NODES_MAX)]
+    VirtualNodes(u16),
 }
 
-impl ClusterConfig {
-    /// The node that listens for `peers`, in any order, on `own`.
-    ///
-    /// # Errors
-    /// [`ClusterError`].
-    pub fn new(
-        own: SocketAddr,
-        peers: &[SocketAddr],
-        replication_factor: usize,
-    ) -> Result<Self, ClusterError> {
-        let mut peers = peers.to_vec();
-        peers.sort_unstable();
-        if let Some(pair) = peers.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ClusterError::Twice(pair[0]));
-        }
-        if peers.len() > PEERS_MAX {
-            return Err(ClusterError::TooMany(peers.len()));
-        }
-        let Ok(number) = peers.binary_search(&own) else { return Err(ClusterError::OwnMissing(own)) };
-        let factor = NonZeroUsize::new(replication_factor).filter(|factor| factor.get() <= REPLICAS_MAX);
-        let Some(replication_factor) = factor else {
-            return Err(ClusterError::ReplicationFactor(replication_factor));
-        };
-        Ok(Self {
-            peers: peers.into(),
-            own: NodeNumber(number as u16),
-            replication_factor,
-            coordinator: CoordinatorConfig::default(),
-        })
+/// The settings of a new cluster of so many replicas that opens with `opens_with` nodes, or with as many as replicas.
+///
+/// # Errors
+/// [`ClusterError`].
+pub fn settings(replication_factor: usize, opens_with: Option<u16>) -> Result<Settings, ClusterError> {
+    let factor =
+        u8::try_from(replication_factor).ok().filter(|&factor| (1..=REPLICAS_MAX as u8).contains(&factor));
+    let Some(replication_factor) = factor else {
+        return Err(ClusterError::ReplicationFactor(replication_factor));
+    };
+    let opens_with = opens_with.unwrap_or(u16::from(replication_factor));
+    if !(u16::from(replication_factor)..=topology::NODES_MAX).contains(&opens_with) {
+        return Err(ClusterError::BootstrapExpect(opens_with));
     }
-
-    /// Where each node listens for the others, by its number.
-    #[must_use]
-    pub fn peers(&self) -> &[SocketAddr] {
-        &self.peers
-    }
-
-    /// The number of this node.
-    #[must_use]
-    pub fn own(&self) -> NodeNumber {
-        self.own
-    }
-
-    /// Which cluster it is: the same for all who were given this list and factor.
-    #[must_use]
-    pub fn id(&self) -> ClusterId {
-        let text: String = self.peers.iter().map(|peer| format!("{peer} ")).collect();
-        ClusterId(KeyHash::of(text.as_bytes(), self.replication_factor.get() as u64).0)
-    }
+    let drift_max_ms = u32::try_from(DRIFT_MAX_DEFAULT.as_millis()).expect("it is less");
+    let operation_timeout_ms = 1000;
+    Ok(Settings { replication_factor, opens_with, drift_max_ms, operation_timeout_ms })
 }
 
 /// A node's knobs.
@@ -394,6 +374,30 @@ pub mod topology {
 
     const _: () =
         assert!(ELECTION_TICKS_MIN > 3 * HEARTBEAT_TICKS && ELECTION_TICKS_MAX > ELECTION_TICKS_MIN);
+}
+
+/// Bounds of the thread that speaks of the cluster itself.
+pub mod control {
+    use std::time::Duration;
+
+    /// How often a node asks to be let in, and what it has not been told is asked for again.
+    pub const ASK_PAUSE: Duration = Duration::from_millis(100);
+    /// How long somebody who is asked may take to answer a node that joins.
+    pub const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+    /// Links that others may have to it.
+    pub const GUESTS_MAX: usize = 1024;
+    /// Messages that wait for it at most.
+    pub const MAILBOX_MESSAGES: usize = 4096;
+    /// How far ahead of the latest version the clock's ceiling is put on disk.
+    pub const CEILING_AHEAD: Duration = Duration::from_secs(3);
+    /// How near the latest version may come to it before it is raised.
+    pub const CEILING_NEAR: Duration = Duration::from_secs(2);
+    /// How often it is looked at.
+    pub const CEILING_INTERVAL: Duration = Duration::from_millis(200);
+    /// How long a node that hands over the lead waits for another to take it before it stops.
+    pub const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(300);
+
+    const _: () = assert!(CEILING_AHEAD.as_millis() > CEILING_NEAR.as_millis());
 }
 
 /// Bounds of the links between nodes.

@@ -20,6 +20,18 @@ impl HybridClock {
         Self { writer, last: Stamp(0), wall: WallTime(0) }
     }
 
+    /// Issues for another writer from now on, still above all that it issued.
+    pub const fn become_writer(&mut self, writer: WriterId) {
+        self.writer = writer;
+    }
+
+    /// The later of the wall time and the latest stamp.
+    #[inline]
+    #[must_use]
+    pub fn latest(&self) -> WallTime {
+        self.wall.max(self.last.wall())
+    }
+
     /// Shows the clock the time. A wall clock that steps back leaves the stamps where they are.
     #[inline]
     pub fn observe(&mut self, now: WallTime) {

@@ -4,6 +4,8 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annulus::cli::Arguments;
 use annulus::server::Node;
@@ -45,7 +47,13 @@ fn run(config: &annulus::config::Config) -> Result<(), Box<dyn std::error::Error
     raise_descriptor_limit(config.limits.connections_max as u64);
     // Before the first thread, so that no signal goes past it.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    // Until the node runs there is nothing to be stopped: it may be waiting for a cluster to let it in.
+    let starting = Arc::new(AtomicBool::new(true));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&starting))?;
+    }
     let node = Node::start(config)?;
+    starting.store(false, Ordering::SeqCst);
     // The one line on standard output: scripts that let the system choose the port read it.
     println!("listening on {}", node.address());
     tracing::info!(

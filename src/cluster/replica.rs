@@ -49,6 +49,8 @@ pub struct Replica {
     pub serving: bool,
     /// How far ahead of its own clock it takes a new version to be possible.
     pub drift_max: Duration,
+    /// It stores nothing beyond this time: so much is on disk of what its clock has seen.
+    pub ceiling: WallTime,
 }
 
 impl Replica {
@@ -94,7 +96,17 @@ impl Replica {
         if !self.serving {
             return Some(Obstacle::NotServing);
         }
-        let Task::Write(cell) = inquiry.task else { return None };
+        let (cell, is_new) = match inquiry.task {
+            Task::Write(cell) => (cell, true),
+            Task::Repair(cell) => (cell, false),
+            Task::Read | Task::ReadVersion => return None,
+        };
+        if cell.version.stamp.wall() > self.ceiling {
+            return Some(Obstacle::NotServing);
+        }
+        if !is_new {
+            return None;
+        }
         let drift_max_ms = u64::try_from(self.drift_max.as_millis()).unwrap_or(u64::MAX);
         let ahead = cell.version.stamp.wall().0 > now.0.saturating_add(drift_max_ms);
         ahead.then_some(Obstacle::Drift)

@@ -41,6 +41,18 @@ pub enum Task<'a> {
     Repair(Cell<'a>),
 }
 
+impl Task<'_> {
+    /// The version that is to be stored, if one is.
+    #[inline]
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        match self {
+            Self::Read | Self::ReadVersion => None,
+            Self::Write(cell) | Self::Repair(cell) => Some(cell.version),
+        }
+    }
+}
+
 /// What a replica answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Answer<'a> {

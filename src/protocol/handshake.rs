@@ -35,6 +35,10 @@ pub struct Handshake {
 pub enum Purpose {
     /// "I send inquiries, you answer them": from the node that connects.
     Hello,
+    /// "I speak of the cluster itself: who lives, and the topology log": from the node that connects.
+    Control,
+    /// "I want to be a node of your cluster, which I do not know yet": from a process without metadata.
+    Join,
     /// "Do": the answer.
     Welcome,
     /// "No, and I close": the answer.
@@ -48,16 +52,14 @@ pub enum LinkRefusal {
     #[error("it speaks another version of the protocol between nodes: run one version of annulus")]
     Version,
     /// It is another cluster.
-    #[error("it belongs to another cluster: give every node the same --peers and --replication-factor")]
+    #[error("it belongs to another cluster: look at --join of both, and at whose metadata they were given")]
     Cluster,
-    /// No node of that number belongs to the cluster, or it is the one that is spoken to.
-    #[error("it has the number of no other node of the cluster: give every node the same --peers")]
+    /// No node of that number belongs to the cluster, as far as is known, or it is the one that is spoken to.
+    #[error("it is no other node of the cluster, as far as is known")]
     Node,
-    /// The node was known in another life, and has come back without its data.
-    #[error(
-        "it was restarted and has lost its data, and recovery is not offered yet: restart all nodes to begin anew"
-    )]
-    Restarted,
+    /// The node is known in another life.
+    #[error("the topology log knows another life of it: one of both has yet to hear of the latest")]
+    Life,
 }
 
 /// The numbers of purposes.
@@ -67,7 +69,9 @@ mod purpose {
     pub(super) const VERSION: u8 = 2;
     pub(super) const CLUSTER: u8 = 3;
     pub(super) const NODE: u8 = 4;
-    pub(super) const RESTARTED: u8 = 5;
+    pub(super) const LIFE: u8 = 5;
+    pub(super) const CONTROL: u8 = 6;
+    pub(super) const JOIN: u8 = 7;
 }
 
 /// The bytes of an introduction.
@@ -78,11 +82,13 @@ pub fn encode_handshake(handshake: &Handshake) -> [u8; HANDSHAKE_BYTES] {
     bytes[4] = PEER_PROTOCOL_VERSION;
     bytes[5] = match handshake.purpose {
         Purpose::Hello => purpose::HELLO,
+        Purpose::Control => purpose::CONTROL,
+        Purpose::Join => purpose::JOIN,
         Purpose::Welcome => purpose::WELCOME,
         Purpose::Refused(LinkRefusal::Version) => purpose::VERSION,
         Purpose::Refused(LinkRefusal::Cluster) => purpose::CLUSTER,
         Purpose::Refused(LinkRefusal::Node) => purpose::NODE,
-        Purpose::Refused(LinkRefusal::Restarted) => purpose::RESTARTED,
+        Purpose::Refused(LinkRefusal::Life) => purpose::LIFE,
     };
     bytes[6..8].copy_from_slice(&handshake.node.0.to_le_bytes());
     bytes[8..16].copy_from_slice(&handshake.cluster.0.to_le_bytes());
@@ -105,11 +111,13 @@ pub fn decode_handshake(bytes: &[u8; HANDSHAKE_BYTES]) -> Result<Handshake, Prot
     }
     let purpose = match bytes[5] {
         purpose::HELLO => Purpose::Hello,
+        purpose::CONTROL => Purpose::Control,
+        purpose::JOIN => Purpose::Join,
         purpose::WELCOME => Purpose::Welcome,
         purpose::VERSION => Purpose::Refused(LinkRefusal::Version),
         purpose::CLUSTER => Purpose::Refused(LinkRefusal::Cluster),
         purpose::NODE => Purpose::Refused(LinkRefusal::Node),
-        purpose::RESTARTED => Purpose::Refused(LinkRefusal::Restarted),
+        purpose::LIFE => Purpose::Refused(LinkRefusal::Life),
         _ => return broken(Field::Opcode, Fault::Undefined),
     };
     if bytes[24..] != [0; 8] {
@@ -134,9 +142,9 @@ mod tests {
 
     #[test]
     fn an_introduction_comes_back_as_it_was_and_any_other_byte_is_refused() {
-        let refusals =
-            [LinkRefusal::Version, LinkRefusal::Cluster, LinkRefusal::Node, LinkRefusal::Restarted];
-        let purposes = [Purpose::Hello, Purpose::Welcome].into_iter().chain(refusals.map(Purpose::Refused));
+        let refusals = [LinkRefusal::Version, LinkRefusal::Cluster, LinkRefusal::Node, LinkRefusal::Life];
+        let said = [Purpose::Hello, Purpose::Control, Purpose::Join, Purpose::Welcome];
+        let purposes = said.into_iter().chain(refusals.map(Purpose::Refused));
         for purpose in purposes {
             let handshake = Handshake {
                 purpose,

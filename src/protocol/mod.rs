@@ -11,6 +11,7 @@ pub mod control;
 pub mod frame;
 pub mod gossip;
 pub mod handshake;
+pub mod metadata;
 pub mod peer;
 pub mod preamble;
 pub mod resp;

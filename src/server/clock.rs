@@ -33,3 +33,8 @@ impl Clock {
         WallTime(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 }
+
+/// Waits, on a thread that has nothing else to do.
+pub(crate) fn pause(duration: std::time::Duration) {
+    std::thread::sleep(duration);
+}

@@ -14,7 +14,8 @@ use crate::server::clock::Clock;
 use crate::server::commands::COMMANDS;
 use crate::server::mailbox::Mailbox;
 use crate::server::native;
-use crate::server::replication::{Acquaintance, Replication};
+use crate::server::replication::Replication;
+use crate::server::roster::Roster;
 use crate::server::settings::Settings;
 use crate::server::slow_log::SlowLog;
 use crate::server::worker::{Forget, Message};
@@ -28,8 +29,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
     pub(crate) password: Option<Password>,
-    /// The other nodes, if there are any.
-    pub(crate) acquaintance: Option<Arc<Acquaintance>>,
+    /// The cluster, unless the node is alone.
+    pub(crate) roster: Option<Arc<Roster>>,
     pub(crate) mailboxes: Box<[Mailbox<Message>]>,
     /// Connections that each worker serves or was handed.
     pub(crate) loads: Box<[AtomicUsize]>,

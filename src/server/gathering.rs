@@ -248,6 +248,7 @@ impl Worker {
                 Message::Serve(stream) => self.serve(stream),
                 Message::Collect(collection) => self.contribute(&collection),
                 Message::Forget(what) => self.engine.forget(what),
+                Message::Adopt(outlook) => self.adopt(&outlook),
                 // The loop looks at its questions and at the flag after this.
                 Message::Collected | Message::Stop => {}
             }

@@ -15,10 +15,12 @@ mod batch;
 mod clock;
 mod commands;
 mod connection;
+mod control;
 mod engine;
 mod execute;
 mod gathering;
 mod housekeeping;
+mod link;
 mod listener;
 mod mailbox;
 mod native;
@@ -27,6 +29,7 @@ mod parting;
 mod password;
 mod peers;
 mod replication;
+mod roster;
 mod session;
 mod settings;
 mod slow_log;
@@ -42,21 +45,23 @@ use std::thread::JoinHandle;
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 
-use crate::config::{ClusterConfig, Config, Limits, turn};
+use crate::cluster::topology::Leadership;
+use crate::config::{self, ClusterConfig, Config, Limits, StoreConfig, turn};
 use crate::hybrid_clock::HybridClock;
 use crate::metrics::Recorder;
+use crate::protocol::handshake::{Handshake, Purpose};
 use crate::store::Store;
 use crate::types::{Timestamp, WriterId};
 use clock::Clock;
+pub use control::BeginError;
+use control::{Beginning, Control};
 use engine::{Engine, OPERATIONS, Shared};
 use mailbox::Mailbox;
-use replication::{Acquaintance, Replication};
+use replication::Replication;
+use roster::{Known, Roster};
 use settings::Settings;
 use slow_log::SlowLog;
 use worker::{Message, WAKER, Worker};
-
-/// The incarnation of a node that is alone; the topology log will assign it.
-const INCARNATION: u32 = 1;
 
 /// Why a node did not start. Nothing was left behind.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +87,9 @@ pub enum StartError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// It cannot be a node of its cluster.
+    #[error(transparent)]
+    Cluster(#[from] BeginError),
     /// An event loop or a thread cannot be made.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] io::Error),
@@ -90,7 +98,8 @@ pub enum StartError {
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<io::Result<()>>>,
+    /// The workers, and in a cluster the control thread.
+    threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
 impl Node {
@@ -103,14 +112,19 @@ impl Node {
         let bound = listener::bind(config.listen, count);
         let (listeners, address) =
             bound.map_err(|source| StartError::Listen { address: config.listen, source })?;
-        let (acquaintance, mut peer_listeners) = meet(config.cluster.as_ref(), count)?;
+        let (membership, mut peer_listeners) = meet(config.cluster.as_ref(), count, address)?;
+        let roster = membership.as_ref().map(|(roster, _)| Arc::clone(roster));
+        let hash_seed = roster.as_ref().map(|roster| roster.known().topology.hash_seed);
         let polls = (0..count).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let mailbox = |poll: &Poll| {
             Waker::new(poll.registry(), WAKER).map(|waker| Mailbox::new(turn::MAILBOX_MESSAGES, waker))
         };
         let mailboxes = polls.iter().map(mailbox).collect::<io::Result<Box<[_]>>>()?;
         let shared = Arc::new(Shared {
-            store: Store::new(&config.store),
+            store: Store::new(&StoreConfig {
+                hash_seed: hash_seed.unwrap_or(config.store.hash_seed),
+                ..config.store.clone()
+            }),
             limits: Limits {
                 // Told for the node, held by each worker for its share.
                 buffered_bytes_max: config.limits.buffered_bytes_max / count,
@@ -119,23 +133,20 @@ impl Node {
             settings: Settings::new(&config.limits),
             address,
             password: config.password.clone(),
-            acquaintance,
+            roster,
             mailboxes,
             loads: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             stopping: AtomicBool::new(false),
             next_connection: AtomicU64::new(1),
             next_slow_entry: AtomicU64::new(0),
         });
-        let mut node = Self { shared, workers: Vec::with_capacity(count) };
+        let mut node = Self { shared, threads: Vec::with_capacity(count + 1) };
         let time = Clock::start();
         for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
-            let incarnation =
-                INCARNATION + config.cluster.as_ref().map_or(0, |cluster| u32::from(cluster.own().0));
-            let writer = WriterId::new(incarnation, index as u32).expect("config.rs bounds the workers");
-            let replication = peer_listeners.pop().map(|listener| {
-                let clock = HybridClock::new(writer);
-                node.replication(config, listener, clock, index as u64)
-            });
+            // A node that is alone has one life; in a cluster the coordinator's clock issues all versions.
+            let writer = WriterId::new(0, index as u32).expect("config.rs bounds the workers");
+            let replication =
+                peer_listeners.pop().map(|listener| node.replication(config, listener, index as u32));
             let engine = Engine {
                 index,
                 shared: Arc::clone(&node.shared),
@@ -152,26 +163,28 @@ impl Node {
             let worker = Worker::new(index, poll, listener, engine, time);
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             let last = StopOnDrop(node.stopper());
-            node.workers.push(thread.spawn(move || {
+            node.threads.push(thread.spawn(move || {
                 let _last = last;
                 worker.run()
+            })?);
+        }
+        if let Some((roster, beginning)) = membership {
+            let control = Control::new(beginning, roster, Arc::clone(&node.shared), time);
+            let last = StopOnDrop(node.stopper());
+            let thread = std::thread::Builder::new().name("control".into());
+            node.threads.push(thread.spawn(move || {
+                let _last = last;
+                control.run()
             })?);
         }
         Ok(node)
     }
 
     /// A worker's part in the cluster.
-    fn replication(
-        &self,
-        config: &Config,
-        listener: TcpListener,
-        clock: HybridClock,
-        seed: u64,
-    ) -> Option<Box<Replication>> {
-        let (cluster, acquaintance) = (config.cluster.as_ref()?, self.shared.acquaintance.clone()?);
-        let hash_seed = config.store.hash_seed;
-        let limits = &config.limits;
-        Some(Box::new(Replication::new(cluster, acquaintance, listener, clock, hash_seed, limits, seed)))
+    fn replication(&self, config: &Config, listener: TcpListener, index: u32) -> Option<Box<Replication>> {
+        let (cluster, roster) = (config.cluster.as_ref()?, self.shared.roster.clone()?);
+        let (limits, seed) = (&config.limits, fastrand::u64(..));
+        Some(Box::new(Replication::new(&cluster.coordinator, roster, listener, index, limits, seed)))
     }
 
     /// The address that clients connect to.
@@ -205,7 +218,7 @@ impl Node {
 
     fn join(&mut self) -> io::Result<()> {
         let mut result = Ok(());
-        for worker in self.workers.drain(..) {
+        for worker in self.threads.drain(..) {
             let ended = worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
             if ended.is_err() {
                 result = ended;
@@ -217,7 +230,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if !self.workers.is_empty() {
+        if !self.threads.is_empty() {
             self.stopper().stop();
             // Whoever wants to know how it ended calls `stop` or `wait`.
             let _ = self.join();
@@ -225,17 +238,36 @@ impl Drop for Node {
     }
 }
 
-/// Listens for other nodes, if there are any.
+/// What a node of a cluster begins with.
+type Membership = (Arc<Roster>, Beginning);
+
+/// Listens for other nodes and finds out what the node is in its cluster, if it is to be in one.
 fn meet(
     cluster: Option<&ClusterConfig>,
     workers: usize,
-) -> Result<(Option<Arc<Acquaintance>>, Vec<TcpListener>), StartError> {
+    clients: SocketAddr,
+) -> Result<(Option<Membership>, Vec<TcpListener>), StartError> {
     let Some(cluster) = cluster else { return Ok((None, Vec::new())) };
-    let address = cluster.peers()[usize::from(cluster.own().0)];
+    let address = cluster.peer_listen;
     let bound = listener::bind(address, workers);
-    let (listeners, _) = bound.map_err(|source| StartError::PeerListen { address, source })?;
+    let (listeners, address) = bound.map_err(|source| StartError::PeerListen { address, source })?;
+    tracing::info!("other nodes reach this one at {address}");
     let run = replication::new_run(fastrand::u64(..));
-    Ok((Some(Arc::new(Acquaintance::new(cluster, run))), listeners))
+    let beginning = control::begin(cluster, run, address, clients)?;
+    let waker = Waker::new(beginning.poll.registry(), control::WAKER)?;
+    let mailbox = Mailbox::new(config::control::MAILBOX_MESSAGES, waker);
+    let topology = beginning.topology().clone();
+    let (node, id) = (beginning.metadata.number, topology.cluster);
+    let own = Handshake { purpose: Purpose::Hello, cluster: id, node, run };
+    let known = Known {
+        leadership: Leadership { leader: None, term: 0, since: Timestamp::default() },
+        voters: Vec::new(),
+        dead: Vec::new(),
+        entered: false,
+        topology,
+    };
+    let roster = Roster::new(own, cluster.name.clone(), known, mailbox);
+    Ok((Some((Arc::new(roster), beginning)), listeners))
 }
 
 /// Ends the whole node when one worker ends, however it does.
@@ -258,6 +290,9 @@ impl Stopper {
         for mailbox in &self.0.mailboxes {
             // A full mailbox has woken its worker already, which looks at the flag.
             let _ = mailbox.send(Message::Stop);
+        }
+        if let Some(roster) = &self.0.roster {
+            let _ = roster.control.send(control::Message::Stop);
         }
     }
 }

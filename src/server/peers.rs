@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::message::Refusal;
 use crate::metrics::ErrorKind;
 use crate::server::replication::{Finished, LINKS, OperationResult};
+use crate::server::roster::Outlook;
 use crate::server::worker::Worker;
 use mio::event::Event;
 
@@ -27,6 +28,14 @@ impl Worker {
     pub(super) fn attend_peers(&mut self) {
         if self.engine.replication.is_some() {
             self.attend_cluster();
+        }
+    }
+
+    /// Goes by another view of the cluster from now on.
+    #[cold]
+    pub(super) fn adopt(&mut self, outlook: &Outlook) {
+        if let Some(replication) = &mut self.engine.replication {
+            replication.adopt(self.engine.now, outlook);
         }
     }
 

@@ -26,6 +26,7 @@ use crate::server::connection::{Connection, Received};
 use crate::server::engine::Engine;
 use crate::server::gathering::{Collection, Questions};
 use crate::server::output::Output;
+use crate::server::roster::Outlook;
 use crate::store::Sweeper;
 use crate::types::Timestamp;
 
@@ -53,6 +54,8 @@ pub(crate) enum Message {
     Collected,
     /// Begin to count or to log anew.
     Forget(Forget),
+    /// Go by this view of the cluster from now on.
+    Adopt(Arc<Outlook>),
     /// Look whether the node is stopping.
     Stop,
 }

@@ -269,7 +269,7 @@ impl<const BUG: usize> World<BUG> {
                 let due = self.processes[place].machine.as_ref().map(|machine| machine.next_timeout().0);
                 // One that was planned earlier for another time has been overtaken, unless the process was paused.
                 if due.is_some_and(|due| due <= self.now_ns || at_ns < self.now_ns) {
-                    self.act(place, |machine, now, out| machine.handle_timeout(now, out));
+                    self.act(place, TopologyLog::handle_timeout);
                 }
             }
             Event::Enter { place, .. } => self.enter(place),
@@ -487,7 +487,7 @@ impl<const BUG: usize> World<BUG> {
     fn start(&mut self, place: usize) {
         let (seed, now) = (self.random.u64(..), self.now());
         self.processes[place].start(seed, now);
-        self.act(place, |machine, now, out| machine.handle_timeout(now, out));
+        self.act(place, TopologyLog::handle_timeout);
     }
 
     pub(crate) fn crash(&mut self, place: usize, disk_lost: bool) {

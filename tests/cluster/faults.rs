@@ -106,14 +106,24 @@ fn a_node_that_lost_its_data_is_not_counted() {
     kill(cluster.nodes[1].child.id(), Signal::KILL);
     cluster.nodes[1].exit();
     cluster.restart(1);
-    let mut returned = cluster.resp(1);
-    wait_until("it was told", || {
-        let reply = returned.call(&["GET", "key:1"]);
-        reply.error().starts_with("UNAVAILABLE ")
-    });
-    assert_eq!(client.info("node1_links"), 0);
+    wait_until("it is known to have come back", || cluster.described(0, 1).get("state") == "recovering");
+    wait_until("it knows so", || cluster.state(1) == "recovering");
     for key in 0..100 {
         assert_eq!(client.call(&["GET", &format!("key:{key}")]), Reply::bulk("value"));
+    }
+    // Whoever asks it is answered by the two that have the data, and by nobody when one of those is gone.
+    cluster.serves_again(1);
+    assert_eq!(cluster.resp(1).call(&["GET", "key:7"]), Reply::bulk("value"));
+    kill(cluster.nodes[2].child.id(), Signal::KILL);
+    for node in [0, 1] {
+        let mut client = cluster.resp(node);
+        let mut reply = Reply::Null;
+        wait_until("it is refused", || {
+            reply = client.call(&["GET", "key:7"]);
+            assert!(reply == Reply::bulk("value") || matches!(reply, Reply::Error(_)), "{reply:?}");
+            matches!(reply, Reply::Error(_))
+        });
+        assert!(reply.error().starts_with("UNAVAILABLE "));
     }
 }
 
@@ -173,7 +183,7 @@ fn a_reply_for_a_client_that_has_gone_is_told_to_nobody_else() {
     }
 }
 
-fn kill(pid: u32, signal: Signal) {
+pub(crate) fn kill(pid: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
     rustix::process::kill_process(pid, signal).expect("it runs");
 }

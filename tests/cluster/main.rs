@@ -15,3 +15,4 @@ mod load;
 mod nodes;
 mod serving;
 mod strangers;
+mod topology;

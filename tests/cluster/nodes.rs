@@ -1,10 +1,11 @@
 //! A cluster under test.
 //!
-//! Invariant: a cluster is handed out when every worker of every node is linked to every other node, and its processes
-//! end with it.
+//! Invariant: a cluster is handed out when it is open, every worker of every node is linked to every other node, and as
+//! many vote as should; its processes end with it, and their metadata with them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use annulus::client::{Client as NativeClient, Options};
@@ -13,11 +14,32 @@ use annulus::types::Level;
 use crate::harness::{Client, Process, Reply, wait_until};
 
 /// Workers of each node.
-const WORKERS: u64 = 2;
+pub(crate) const WORKERS: u64 = 2;
 
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Process>,
-    pub(crate) peers: Vec<SocketAddr>,
+    /// Where the nodes' metadata are.
+    pub(crate) directory: PathBuf,
+    /// A loopback address that no other cluster has.
+    address: Ipv4Addr,
+    /// What each node is started with beside its name and place.
+    options: Vec<String>,
+}
+
+/// What a node says of another, or of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Described(String);
+
+impl Described {
+    /// What stands behind `name=`.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        let field = self.0.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+        field.unwrap_or_else(|| panic!("{name} is not in {}", self.0))
+    }
+
+    pub(crate) fn number(&self, name: &str) -> u64 {
+        self.get(name).parse().expect("a number")
+    }
 }
 
 impl Cluster {
@@ -28,25 +50,83 @@ impl Cluster {
 
     /// Starts so many nodes of so many workers each.
     pub(crate) fn start_with_workers(count: usize, workers: u64) -> Self {
-        let peers = peer_addresses(count);
-        let nodes = (0..count).map(|node| start_node(&peers, node, workers)).collect();
-        let cluster = Self { nodes, peers };
+        let (workers_told, expected) = (workers.to_string(), count.to_string());
+        let factor = count.min(3).to_string();
+        let options =
+            ["--workers", &workers_told, "--bootstrap-expect", &expected, "--replication-factor", &factor];
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            directory: new_directory(),
+            address: new_address(),
+            options: options.map(String::from).to_vec(),
+        };
+        for node in 0..count {
+            cluster.add(node, &[]);
+        }
+        let voters = [1, 1, 1, 3, 3, 5][count.min(5)];
         for node in 0..count {
             wait_until("all are linked", || cluster.links(node) == (count as u64 - 1) * workers);
+            wait_until("it is open", || cluster.state(node) == "active");
+            wait_until("the right number votes", || {
+                let votes = |other: &usize| cluster.described(node, *other).get("votes") == "1";
+                (0..count).filter(votes).count() == voters
+            });
         }
         cluster
     }
 
-    /// Starts a node in place of one that has ended.
+    /// Starts a node that is not there yet: the first makes the cluster, others join through it.
+    pub(crate) fn add(&mut self, node: usize, more: &[&str]) {
+        let seed = if node == 0 { None } else { Some(self.peer(0).to_string()) };
+        let join = seed.as_ref().map_or(vec![], |seed| vec!["--join", seed]);
+        let started = self.start_node(node, 0, &[&join, more].concat());
+        self.nodes.push(started);
+    }
+
+    /// Starts a node anew that has ended: it finds its metadata.
     pub(crate) fn restart(&mut self, node: usize) {
-        self.nodes[node] = start_node(&self.peers, node, WORKERS);
+        self.nodes[node] = self.start_node(node, 0, &[]);
+    }
+
+    /// The same, where other nodes do not expect it.
+    pub(crate) fn restart_elsewhere(&mut self, node: usize) {
+        self.nodes[node] = self.start_node(node, 100, &[]);
+    }
+
+    pub(crate) fn start_node(&self, node: usize, ports_on: u16, more: &[&str]) -> Process {
+        let (name, directory) = (name(node), self.directory.join(name(node)));
+        let peers = SocketAddr::from((self.address, 7500 + node as u16 + ports_on)).to_string();
+        let place = ["--id", &name, "--data-dir", directory.to_str().unwrap(), "--peer-listen", &peers];
+        let options = self.options.iter().map(String::as_str);
+        Process::start(&[&place, options.collect::<Vec<_>>().as_slice(), more].concat())
+    }
+
+    /// What a node says of another.
+    pub(crate) fn described(&self, node: usize, other: usize) -> Described {
+        let described = self.resp(node).info_text(&format!("node_{}", name(other)));
+        described.map_or_else(|| Described("links=0,votes=0,alive=0,state=unknown".into()), Described)
+    }
+
+    /// What a node says that it is doing.
+    pub(crate) fn state(&self, node: usize) -> String {
+        self.resp(node).info_text("node_state").unwrap_or_default()
+    }
+
+    /// Whom a node takes for the leader.
+    pub(crate) fn leader(&self, node: usize) -> Option<usize> {
+        let leader = self.resp(node).info_text("leader")?;
+        (0..self.nodes.len()).find(|&node| name(node) == leader)
+    }
+
+    /// Where other nodes reach a node.
+    pub(crate) fn peer(&self, node: usize) -> SocketAddr {
+        self.described(node, node).get("peers").parse().expect("an address")
     }
 
     /// Links from a node to others that are up.
     pub(crate) fn links(&self, node: usize) -> u64 {
-        let mut client = self.resp(node);
-        let others = (0..self.peers.len()).filter(|other| *other != node);
-        others.map(|other| client.info(&format!("node{other}_links"))).sum()
+        let others = (0..self.nodes.len()).filter(|other| *other != node);
+        others.map(|other| self.described(node, other).number("links")).sum()
     }
 
     pub(crate) fn resp(&self, node: usize) -> Client {
@@ -67,17 +147,30 @@ impl Cluster {
     }
 }
 
-/// Addresses for so many nodes on a loopback address of their own: every node must know all of them beforehand, and a
-/// port of the kernel's choice might be given to somebody else meanwhile.
-fn peer_addresses(count: usize) -> Vec<SocketAddr> {
-    static CLUSTERS: AtomicU8 = AtomicU8::new(1);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let address = Ipv4Addr::new(127, high | 1, low, CLUSTERS.fetch_add(1, Ordering::Relaxed));
-    (0..count as u16).map(|node| SocketAddr::from((address, 7500 + node))).collect()
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The processes end when they are dropped, and then nobody looks at it any more.
+        self.nodes.clear();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
 }
 
-fn start_node(peers: &[SocketAddr], node: usize, workers: u64) -> Process {
-    let list: Vec<String> = peers.iter().map(ToString::to_string).collect();
-    let workers = workers.to_string();
-    Process::start(&["--workers", &workers, "--peers", &list.join(","), "--peer-listen", &list[node]])
+/// What the node of a place is called.
+pub(crate) fn name(node: usize) -> String {
+    format!("n{}", node + 1)
+}
+
+/// A node that was killed must find its port free when it is started anew, so the kernel does not choose it.
+fn new_address() -> Ipv4Addr {
+    static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high | 1, low, CLUSTERS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn new_directory() -> PathBuf {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(1);
+    let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("annulus-cluster-{}-{number}", std::process::id()));
+    assert!(!Path::exists(&directory), "{} is left of something else", directory.display());
+    directory
 }

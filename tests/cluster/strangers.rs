@@ -27,7 +27,7 @@ fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn strangers_are_told_what_is_wrong_and_do_no_harm() {
     let cluster = Cluster::start(3);
-    let peer = cluster.peers[0];
+    let peer = cluster.peer(0);
     let handshake = |cluster, node, run| Handshake {
         purpose: Purpose::Hello,
         cluster: ClusterId(cluster),
@@ -42,7 +42,7 @@ fn strangers_are_told_what_is_wrong_and_do_no_harm() {
     assert_eq!(stranger.purpose, Purpose::Refused(LinkRefusal::Cluster));
     let id = stranger.cluster.0;
     for (node, run, reason) in
-        [(0, 1, LinkRefusal::Node), (9, 1, LinkRefusal::Node), (1, 1, LinkRefusal::Restarted)]
+        [(1, 1, LinkRefusal::Node), (9, 1, LinkRefusal::Node), (2, 1, LinkRefusal::Life)]
     {
         let answer = refusal(&encode_handshake(&handshake(id, node, run)));
         assert_eq!(answer.purpose, Purpose::Refused(reason));
@@ -64,5 +64,5 @@ fn strangers_are_told_what_is_wrong_and_do_no_harm() {
 #[test]
 fn silence_at_the_port_for_nodes_ends_in_time() {
     let cluster = Cluster::start(3);
-    assert!(say(cluster.peers[1], b"").is_empty());
+    assert!(say(cluster.peer(1), b"").is_empty());
 }

@@ -183,7 +183,7 @@ fn openings() -> Vec<Vec<u8>> {
         encode_greeting(Greeting::VersionUnsupported { spoken: 1 }).to_vec(),
         handshake(Purpose::Hello),
         handshake(Purpose::Welcome),
-        handshake(Purpose::Refused(LinkRefusal::Restarted)),
+        handshake(Purpose::Refused(LinkRefusal::Life)),
     ]
 }
 

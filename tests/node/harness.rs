@@ -245,10 +245,17 @@ impl Client {
     /// A number that INFO tells.
     #[track_caller]
     pub(crate) fn info(&mut self, field: &str) -> u64 {
+        let value = self.info_text(field);
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no number {field}"))
+    }
+
+    /// What INFO tells of something, if it does.
+    #[track_caller]
+    pub(crate) fn info_text(&mut self, field: &str) -> Option<String> {
         let Reply::Bulk(text) = self.call(&["INFO", "everything"]) else { panic!("INFO is a text") };
         let text = String::from_utf8(text).expect("INFO is UTF-8");
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no {field}: {text}"))
+        value.map(ToString::to_string)
     }
 
     /// A connection of the native protocol, opened and greeted.

@@ -128,7 +128,12 @@ impl Node {
             paused: 0,
             deferred: Vec::new(),
             store: Store::new(&config),
-            replica: Replica { epoch: Epoch(1), serving: true, drift_max: Duration::from_millis(500) },
+            replica: Replica {
+                epoch: Epoch(1),
+                serving: true,
+                drift_max: Duration::from_millis(500),
+                ceiling: WallTime(u64::MAX),
+            },
             coordinator,
             view,
             clock: SlewedClock::default(),

@@ -11,7 +11,7 @@ use crate::source::{Source, is_word, line_of, word_offsets};
 const LAYERS: [(&str, &[&str]); 14] = [
     ("types", &[]),
     ("rng", &["types"]),
-    ("config", &["types"]),
+    ("config", &["types", "message"]),
     ("hybrid_clock", &["types"]),
     ("slewed_clock", &["types"]),
     ("message", &["types"]),

@@ -23,6 +23,7 @@ mod write;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -32,7 +33,7 @@ use crate::config::CoordinatorConfig;
 use crate::hybrid_clock::HybridClock;
 use crate::message::peer::{Answer, Inquiry, Verdict};
 use crate::message::{Outcome, Refusal};
-use crate::types::{KeyHash, Level, NodeNumber, Timestamp, WallTime};
+use crate::types::{KeyHash, Level, NodeNumber, Timestamp, WallTime, WriterId};
 
 use operation::{Ended, Operation, Progress};
 use replicas::Replicas;
@@ -121,6 +122,8 @@ pub struct Coordinator {
     /// Buffers of operations that ended.
     spare: Vec<Vec<u8>>,
     rounds: u32,
+    /// No version is issued beyond this time.
+    ceiling: WallTime,
 }
 
 /// What an operation works with while it is looked at.
@@ -130,6 +133,7 @@ struct Turn<'a, O> {
     clock: &'a mut HybridClock,
     config: &'a CoordinatorConfig,
     rounds: &'a mut u32,
+    ceiling: WallTime,
     out: &'a mut O,
 }
 
@@ -139,7 +143,40 @@ impl Coordinator {
     pub fn new(view: Arc<View>, clock: HybridClock, config: CoordinatorConfig, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         let (operations, timers) = (Slab::new(), BinaryHeap::new());
-        Self { view, clock, config, random, operations, timers, spare: Vec::new(), rounds: 0 }
+        Self {
+            view,
+            clock,
+            config,
+            random,
+            operations,
+            timers,
+            spare: Vec::new(),
+            rounds: 0,
+            ceiling: WallTime(u64::MAX),
+        }
+    }
+
+    /// Goes on as another writer: this process's life has been given its number.
+    pub fn become_writer(&mut self, writer: WriterId) {
+        self.clock.become_writer(writer);
+    }
+
+    /// The latest time that a version was issued for or heard of, or the wall time if that is later.
+    #[inline]
+    #[must_use]
+    pub fn latest(&self) -> WallTime {
+        self.clock.latest()
+    }
+
+    /// Sets the time beyond which no version is issued: so much is on disk, and what is on disk is not undone.
+    #[inline]
+    pub const fn set_ceiling(&mut self, ceiling: WallTime) {
+        self.ceiling = ceiling;
+    }
+
+    /// Sets how long an operation that begins from now on may take.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.config.timeout = timeout;
     }
 
     /// Shows it the wall time, which versions follow and expiry is judged by.
@@ -162,6 +199,11 @@ impl Coordinator {
             Some((Refusal::Overloaded, "too many operations are under way: send fewer at once"))
         } else if ask.level == Level::Linearizable {
             Some((Refusal::Unavailable, "linearizable operations on replicated keys are not offered yet"))
+        } else if list.is_empty() {
+            Some((
+                Refusal::Unavailable,
+                "this node is starting, or the cluster has not opened yet: try again",
+            ))
         } else if replicas.reachable(&self.view).len() < replicas.needed(ask.level) {
             Some((Refusal::Unavailable, "too few of the key's replicas can be reached"))
         } else {
@@ -254,9 +296,9 @@ impl Coordinator {
         out: &mut O,
         act: impl FnOnce(&mut Operation, &mut Turn<'_, O>) -> Progress,
     ) {
-        let Self { view, clock, config, operations, rounds, .. } = self;
+        let Self { view, clock, config, operations, rounds, ceiling, .. } = self;
         let Some(operation) = operations.get_mut(slot) else { return };
-        let mut turn = Turn { slot: slot as u32, view, clock, config, rounds, out };
+        let mut turn = Turn { slot: slot as u32, view, clock, config, rounds, ceiling: *ceiling, out };
         if act(operation, &mut turn) == Err(Ended) {
             let ended = self.operations.remove(slot);
             if self.spare.len() < self.config.spare_buffers_max {

@@ -237,8 +237,12 @@ impl World {
                     OwnedTask::Repair(kept) => Task::Repair(lend(kept, &mut bytes)),
                 };
                 let inquiry = Inquiry { operation, epoch: Epoch(1), key: &key, task };
-                let replica =
-                    Replica { epoch: Epoch(1), serving: true, drift_max: std::time::Duration::from_secs(1) };
+                let replica = Replica {
+                    epoch: Epoch(1),
+                    serving: true,
+                    drift_max: Duration::from_secs(1),
+                    ceiling: WallTime(u64::MAX),
+                };
                 let verdict =
                     replica.serve(&inquiry, &self.maps[to], WallTime(0), |answer| match answer.verdict {
                         Verdict::Cell(cell) => OwnedVerdict::Cell(cell.as_ref().map(own)),

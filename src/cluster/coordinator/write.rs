@@ -52,7 +52,12 @@ impl Write {
     /// Sends to all; the version stays the same if there is one, so that who has it applies nothing twice.
     pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         if self.version.is_none() {
-            self.version = Some(turn.clock.issue_above(self.highest));
+            let version = turn.clock.issue_above(self.highest);
+            if version.stamp.wall() > turn.ceiling {
+                self.obstacle = Some(Obstacle::NotServing);
+                return if self.touched { self.unknown(effort, turn) } else { self.refused(effort, turn) };
+            }
+            self.version = Some(version);
         }
         effort.new_round(turn);
         (self.applied, self.superseded) = (Set::default(), Set::default());

@@ -125,8 +125,8 @@ fn command(bytes: &[u8]) -> Change {
 }
 
 pub(super) fn to_snapshot(snapshot: &Snapshot) -> eraftpb::Snapshot {
-    let mut mirrored = eraftpb::Snapshot::default();
-    mirrored.data = postcard::to_stdvec(snapshot).expect("what is in memory can be written").into();
+    let data = postcard::to_stdvec(snapshot).expect("what is in memory can be written");
+    let mut mirrored = eraftpb::Snapshot { data: data.into(), ..eraftpb::Snapshot::default() };
     let metadata = mirrored.mut_metadata();
     (metadata.index, metadata.term) = (snapshot.index, snapshot.term);
     metadata.set_conf_state(to_conf_state(&snapshot.electorate));

@@ -97,7 +97,8 @@ pub struct TopologyLog {
     counted: Timestamp,
     /// When it wanted to be looked at next.
     due: Timestamp,
-    alive: BTreeSet<NodeNumber>,
+    /// Those who are thought dead.
+    dead: BTreeSet<NodeNumber>,
     leadership: Leadership,
     /// When nodes that were sent a snapshot are sent another.
     snapshots_again: Timestamp,
@@ -149,9 +150,16 @@ impl TopologyLog {
         let raft = RawNode::new(&config, Log::new(image), &silent).expect("the image is sound");
         let leadership = Leadership { leader: None, term: image.term, since: now };
         let random = fastrand::Rng::with_seed(seed);
-        let alive = image.snapshot.topology.nodes.keys().copied().collect();
-        let mut log =
-            Self { raft, own, random, counted: now, due: now, alive, leadership, snapshots_again: now };
+        let mut log = Self {
+            raft,
+            own,
+            random,
+            counted: now,
+            due: now,
+            dead: BTreeSet::new(),
+            leadership,
+            snapshots_again: now,
+        };
         log.draw();
         if image.snapshot.electorate.voters == [own] {
             // There is nobody to wait for.
@@ -201,9 +209,9 @@ impl TopologyLog {
         }
     }
 
-    /// Is told that a node lives, or is dead.
+    /// Is told that a node lives, or is dead. Whoever nothing was said of lives.
     pub fn set_alive<O: Outputs>(&mut self, now: Timestamp, node: NodeNumber, alive: bool, out: &mut O) {
-        let changed = if alive { self.alive.insert(node) } else { self.alive.remove(&node) };
+        let changed = if alive { self.dead.remove(&node) } else { self.dead.insert(node) };
         if changed && !alive {
             self.raft.report_unreachable(convert::id(node));
         }
@@ -227,7 +235,7 @@ impl TopologyLog {
             _ => None,
         };
         let denial = match holder {
-            Some((number, node)) if self.alive.contains(&number) => {
+            Some((number, node)) if !self.dead.contains(&number) => {
                 Err(Denial::HolderAlive(node.name.clone()))
             }
             _ => topology.judge(command),
@@ -246,7 +254,7 @@ impl TopologyLog {
     pub fn hand_over<O: Outputs>(&mut self, now: Timestamp, out: &mut O) {
         if self.leads() {
             let electorate = self.electorate();
-            let heir = electorate.voters.iter().find(|&&node| node != self.own && self.alive.contains(&node));
+            let heir = electorate.voters.iter().find(|&&node| node != self.own && !self.dead.contains(&node));
             if let Some(&heir) = heir {
                 self.raft.transfer_leader(convert::id(heir));
                 self.go_on(now, out);
@@ -411,7 +419,7 @@ impl TopologyLog {
             let progress = self.raft.raft.prs().get(convert::id(node));
             let caught_up =
                 progress.is_some_and(|progress| progress.matched + 1 >= committed && progress.recent_active);
-            let alive = node == self.own || self.alive.contains(&node);
+            let alive = node == self.own || !self.dead.contains(&node);
             (node, Standing { alive, caught_up })
         };
         let nodes: BTreeMap<NodeNumber, Standing> = self.topology().nodes.keys().map(standing).collect();

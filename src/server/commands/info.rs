@@ -9,6 +9,7 @@ use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::{CommandError, Context, Question};
 use crate::server::engine::{Engine, operation_name};
+use crate::types::NodeNumber;
 
 /// The Redis version whose string commands are answered; clients decide by it what they may ask.
 const COMPATIBLE_VERSION: &str = "7.2.0";
@@ -173,15 +174,42 @@ fn error_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
 fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
     // For clients of Redis: none of them is ever told to go elsewhere.
     line(text, "cluster_enabled", 0);
-    let (Some(acquaintance), Some(replication)) = (&engine.shared.acquaintance, &engine.replication) else {
+    let (Some(roster), Some(replication)) = (&engine.shared.roster, &engine.replication) else {
         return;
     };
-    let own = usize::from(acquaintance.own.node.0);
-    line(text, "node", own);
-    line(text, "nodes", acquaintance.links.len());
-    for (node, links) in acquaintance.links.iter().enumerate().filter(|(node, _)| *node != own) {
-        // Each worker has its own.
-        line(text, &format!("node{node}_links"), links.load(Ordering::Relaxed));
+    let known = roster.known();
+    let topology = &known.topology;
+    let name = |number: NodeNumber| topology.nodes.get(&number).map_or("", |node| node.name.text());
+    line(text, "cluster_id", format_args!("{:016x}", topology.cluster.0));
+    line(text, "node", roster.own.node.0);
+    line(text, "node_name", &roster.name);
+    line(text, "node_state", roster.state());
+    line(text, "leader", known.leadership.leader.map_or("", name));
+    line(text, "term", known.leadership.term);
+    line(text, "leader_known_for_ms", engine.now.nanos_since(known.leadership.since) / 1_000_000);
+    line(text, "epoch", topology.epoch.0);
+    line(text, "open", u8::from(topology.open));
+    line(text, "losses", topology.losses);
+    line(text, "replication_factor", topology.settings.replication_factor);
+    line(text, "drift_max_ms", topology.settings.drift_max_ms);
+    line(text, "operation_timeout_ms", topology.settings.operation_timeout_ms);
+    line(text, "nodes", topology.nodes.len());
+    for (&number, node) in &topology.nodes {
+        let own = number == roster.own.node;
+        let (alive, votes) = (!known.dead.contains(&number), known.voters.contains(&number));
+        let links = if own { 0 } else { roster.links(number) };
+        // Each worker has a link of its own to every other node.
+        let described = format!(
+            "number={},state={},alive={},votes={},incarnation={},peers={},clients={},links={links}",
+            number.0,
+            node.state,
+            u8::from(alive),
+            u8::from(votes),
+            node.incarnation.0,
+            node.peer_address,
+            node.client_address
+        );
+        line(text, &format!("node_{}", node.name), described);
     }
     line(text, "worker_operations_under_way", replication.under_way());
 }

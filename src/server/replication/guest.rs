@@ -14,10 +14,18 @@ use crate::protocol::handshake::{
 };
 use crate::protocol::peer::{PeerMessage, decode_peer, encode_answer};
 use crate::protocol::{Field, ProtocolError};
-use crate::server::replication::link::LinkError;
-use crate::server::replication::wire::Wire;
+use crate::server::link::{LinkError, Wire};
+use crate::server::roster::Roster;
 use crate::store::Store;
 use crate::types::{Timestamp, WallTime};
+
+/// Whether a guest is this worker's.
+pub(super) enum Welcome {
+    /// It is.
+    Stays,
+    /// It is the control thread's, which has yet to answer this introduction.
+    SpeaksOfTheCluster(Handshake),
+}
 
 /// A link, from the side that answers.
 pub(super) struct Guest {
@@ -53,47 +61,59 @@ impl Guest {
     /// The link is to be closed.
     pub(super) fn attend(
         &mut self,
-        own: &Handshake,
-        accept: impl FnOnce(&Handshake) -> Result<(), LinkRefusal>,
+        roster: &Roster,
         replica: &Replica,
         store: &Store,
         wall: WallTime,
         limits: &Limits,
-    ) -> Result<(), LinkError> {
+    ) -> Result<Welcome, LinkError> {
         let ended = self.wire.receive();
-        if !self.welcomed && !self.welcome(own, accept)? {
-            return Ok(ended.map(drop)?);
+        if !self.welcomed {
+            let Some(bytes) = self.wire.take::<HANDSHAKE_BYTES>() else {
+                return Ok(ended.map(|_| Welcome::Stays)?);
+            };
+            if let Some(theirs) = self.welcome(&bytes, roster)? {
+                return Ok(Welcome::SpeaksOfTheCluster(theirs));
+            }
         }
         self.wire.frames(limits, |frame, output| match decode_peer(frame, limits)? {
             PeerMessage::Inquiry(inquiry) => {
+                inquiry.task.version().into_iter().for_each(|version| roster.want(version.stamp.wall()));
                 replica.serve(&inquiry, store, wall, |answer| encode_answer(&answer, output));
                 Ok(())
             }
             PeerMessage::Answer(_) => Err(LinkError::Misplaced),
         })?;
         self.wire.flush()?;
-        Ok(ended.map(drop)?)
+        Ok(ended.map(|_| Welcome::Stays)?)
     }
 
-    /// Hears who it is and tells it whether it is welcome; `false` if it has not said so yet.
+    /// The socket, if nothing was read of it that was not used.
+    pub(super) fn into_stream(self) -> Option<TcpStream> {
+        self.wire.into_stream()
+    }
+
+    /// Hears who it is and tells it whether it is welcome; or says that this is not for it to tell.
     fn welcome(
         &mut self,
-        own: &Handshake,
-        accept: impl FnOnce(&Handshake) -> Result<(), LinkRefusal>,
-    ) -> Result<bool, LinkError> {
-        let Some(bytes) = self.wire.take::<HANDSHAKE_BYTES>() else { return Ok(false) };
-        let judged = match decode_handshake(&bytes) {
-            Ok(theirs) if theirs.purpose == Purpose::Hello => accept(&theirs),
+        bytes: &[u8; HANDSHAKE_BYTES],
+        roster: &Roster,
+    ) -> Result<Option<Handshake>, LinkError> {
+        let judged = match decode_handshake(bytes) {
+            Ok(theirs) if matches!(theirs.purpose, Purpose::Control | Purpose::Join) => {
+                return Ok(Some(theirs));
+            }
+            Ok(theirs) if theirs.purpose == Purpose::Hello => roster.accept(&theirs),
             Ok(_) => return Err(LinkError::Misplaced),
             Err(ProtocolError { field: Field::ProtocolVersion, .. }) => Err(LinkRefusal::Version),
             Err(error) => return Err(error.into()),
         };
         let purpose = judged.map_or_else(Purpose::Refused, |()| Purpose::Welcome);
-        self.wire.output().extend_from_slice(&encode_handshake(&Handshake { purpose, ..*own }));
+        self.wire.output().extend_from_slice(&encode_handshake(&Handshake { purpose, ..roster.own }));
         self.wire.flush()?;
         judged.map_err(LinkError::Refused)?;
         self.wire.stream().set_nodelay(true)?;
         self.welcomed = true;
-        Ok(true)
+        Ok(None)
     }
 }

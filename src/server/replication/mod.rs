@@ -12,15 +12,11 @@
 
 mod conversation;
 mod guest;
-mod link;
 mod outbox;
 mod requests;
-mod wire;
 
-use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -30,27 +26,26 @@ use slab::Slab;
 
 use crate::cluster::coordinator::Coordinator;
 use crate::cluster::replica::Replica;
-use crate::cluster::ring::{Member, Ring};
+use crate::cluster::ring::Ring;
 use crate::cluster::view::View;
-use crate::config::{ClusterConfig, DRIFT_MAX_DEFAULT, Limits, VIRTUAL_NODES_DEFAULT, link::GUESTS_MAX};
+use crate::config::{CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits, link::GUESTS_MAX};
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
-use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
+use crate::protocol::handshake::{Handshake, LinkRefusal};
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::server::control;
+use crate::server::link::{Change, Link, LinkError};
+use crate::server::roster::{Outlook, Roster};
 use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
-use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, Zone};
+use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, WriterId};
 
 pub(crate) use conversation::Conversation;
 pub(crate) use outbox::{Finished, OperationResult};
 pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
 
-use guest::Guest;
-use link::{Change, Link, LinkError};
+use guest::{Guest, Welcome};
 use outbox::Outbox;
-
-/// The epoch of a cluster whose list of nodes is fixed.
-const FIXED_EPOCH: Epoch = Epoch(1);
 
 /// Tokens from here on are of links to other nodes, by number.
 pub(crate) const LINKS: usize = 1 << 62;
@@ -62,38 +57,6 @@ const PEER_LISTENER: Token = Token(GUESTS + (1 << 60));
 /// How often links are looked at that nothing happens on.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
-/// What all workers of a node know of the others.
-pub(crate) struct Acquaintance {
-    /// Who this node is.
-    pub(crate) own: Handshake,
-    /// The life in which each node was met first, by number; 0: never.
-    runs: Box<[AtomicU64]>,
-    /// How many links to each node are up, of all workers.
-    pub(crate) links: Box<[AtomicU64]>,
-}
-
-impl Acquaintance {
-    pub(crate) fn new(config: &ClusterConfig, run: RunId) -> Self {
-        let counters = || config.peers().iter().map(|_| AtomicU64::new(0)).collect();
-        let own = Handshake { purpose: Purpose::Hello, cluster: config.id(), node: config.own(), run };
-        Self { own, runs: counters(), links: counters() }
-    }
-
-    /// Judges who has introduced itself, and remembers it.
-    fn accept(&self, theirs: &Handshake) -> Result<(), LinkRefusal> {
-        if theirs.cluster != self.own.cluster {
-            return Err(LinkRefusal::Cluster);
-        }
-        let known = self.runs.get(usize::from(theirs.node.0)).filter(|_| theirs.node != self.own.node);
-        let Some(known) = known else { return Err(LinkRefusal::Node) };
-        let run = theirs.run.0.get();
-        match known.compare_exchange(0, run, Ordering::Relaxed, Ordering::Relaxed) {
-            Err(present) if present != run => Err(LinkRefusal::Restarted),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// A life's number, which nobody else has.
 pub(crate) fn new_run(random: u64) -> RunId {
     RunId(NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN))
@@ -101,13 +64,16 @@ pub(crate) fn new_run(random: u64) -> RunId {
 
 /// One worker's part in the cluster.
 pub(crate) struct Replication {
-    acquaintance: Arc<Acquaintance>,
+    roster: Arc<Roster>,
+    /// Which worker's.
+    index: u32,
     coordinator: Coordinator,
     outbox: Outbox,
     replica: Replica,
     clock: SlewedClock,
     view: View,
-    links: Vec<Link>,
+    /// By the number of the node; none to the own one, and to those that have gone.
+    links: Vec<Option<Link>>,
     guests: Slab<Guest>,
     listener: TcpListener,
     /// The kernel may hold links to accept.
@@ -121,31 +87,35 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
+    /// The part of the worker `index`, before anything is known of the cluster.
     pub(crate) fn new(
-        config: &ClusterConfig,
-        acquaintance: Arc<Acquaintance>,
+        config: &CoordinatorConfig,
+        roster: Arc<Roster>,
         listener: TcpListener,
-        clock: HybridClock,
-        hash_seed: u64,
+        index: u32,
         limits: &Limits,
         seed: u64,
     ) -> Self {
-        let numbers = (0..config.peers().len() as u16).map(NodeNumber);
-        let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: VIRTUAL_NODES_DEFAULT };
-        let members: Vec<Member> = numbers.map(member).collect();
-        let ring = Arc::new(Ring::new(&members, config.replication_factor, hash_seed));
-        let view = View::new(FIXED_EPOCH, ring, config.own(), []);
-        let coordinator = Coordinator::new(Arc::new(view.clone()), clock, config.coordinator.clone(), seed);
-        let link = |(number, &address): (usize, &SocketAddr)| Link::new(address, Token(LINKS + number));
+        let own = roster.own.node;
+        let nobody = Arc::new(Ring::new(&[], NonZeroUsize::MIN, 0));
+        let view = View::new(Epoch(0), nobody, own, []);
+        let clock = HybridClock::new(WriterId::default());
+        let coordinator = Coordinator::new(Arc::new(view.clone()), clock, config.clone(), seed);
         let bounded = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         Self {
-            acquaintance,
+            outbox: Outbox::new(usize::from(own.0) + 1),
+            roster,
+            index,
             coordinator,
-            outbox: Outbox::new(config.peers().len()),
-            replica: Replica { epoch: FIXED_EPOCH, serving: true, drift_max: DRIFT_MAX_DEFAULT },
+            replica: Replica {
+                epoch: Epoch(0),
+                serving: false,
+                drift_max: DRIFT_MAX_DEFAULT,
+                ceiling: WallTime(0),
+            },
             clock: SlewedClock::default(),
             view,
-            links: config.peers().iter().enumerate().map(link).collect(),
+            links: Vec::new(),
             guests: Slab::new(),
             listener,
             accepting: false,
@@ -160,6 +130,40 @@ impl Replication {
             },
             look_around_at: Timestamp::default(),
         }
+    }
+
+    /// Goes by another view of the cluster from now on.
+    pub(crate) fn adopt(&mut self, now: Timestamp, outlook: &Outlook) {
+        if let Some(incarnation) = outlook.incarnation {
+            let writer = WriterId::new(incarnation.0, self.index);
+            self.coordinator.become_writer(writer.expect("the log gives no incarnation beyond the bound"));
+        }
+        self.coordinator.set_timeout(outlook.operation_timeout);
+        let Outlook { epoch, serving, drift_max, .. } = *outlook;
+        self.replica = Replica { epoch, serving, drift_max, ..self.replica };
+        let numbers = outlook.addresses.keys().chain([&self.roster.own.node]);
+        let numbers =
+            numbers.map(|number| usize::from(number.0) + 1).max().unwrap_or(0).max(self.links.len());
+        self.links.resize_with(numbers, || None);
+        self.outbox.make_room(numbers);
+        for number in 0..numbers {
+            let node = NodeNumber(number as u16);
+            let address = outlook.addresses.get(&node).copied();
+            if self.links[number].as_ref().map(|link| link.address) != address {
+                let lost = self.links[number].take().is_some_and(|link| link.is_up());
+                self.links[number] = address.map(|address| Link::new(address, Token(LINKS + number), true));
+                if lost {
+                    self.note_change(node, Change::Lost);
+                }
+            }
+        }
+        let links = self.links.iter().enumerate();
+        let up = links.filter(|(_, link)| link.as_ref().is_some_and(Link::is_up));
+        let up = up.map(|(number, _)| NodeNumber(number as u16)).filter(|node| !outlook.dead.contains(node));
+        self.view = View::new(outlook.epoch, Arc::clone(&outlook.ring), self.roster.own.node, up);
+        let outbox = &mut self.outbox;
+        self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
+        self.look_around_at = now;
     }
 
     /// Starts to listen for other nodes.
@@ -180,6 +184,9 @@ impl Replication {
         let wall = self.clock.show(now, machine);
         self.coordinator.observe(wall);
         self.outbox.wall_ms = wall.0;
+        self.roster.want(self.coordinator.latest());
+        self.replica.ceiling = self.roster.ceiling();
+        self.coordinator.set_ceiling(self.replica.ceiling);
         wall
     }
 
@@ -197,7 +204,7 @@ impl Replication {
                 }
             }
             Token(token) => {
-                if let Some(link) = self.links.get_mut(token - LINKS) {
+                if let Some(Some(link)) = self.links.get_mut(token - LINKS) {
                     link.note(event);
                 }
             }
@@ -207,7 +214,8 @@ impl Replication {
     /// How long there is nothing to do unless an event comes, `now` being the time.
     pub(crate) fn idle_for(&self, now: Timestamp) -> Duration {
         let to_send = self.outbox.staged.iter().any(|staged| !staged.is_empty());
-        let to_read = self.accepting || !self.queued.is_empty() || self.links.iter().any(Link::has_more);
+        let to_read =
+            self.accepting || !self.queued.is_empty() || self.links.iter().flatten().any(Link::has_more);
         if to_send || to_read {
             return Duration::ZERO;
         }
@@ -219,7 +227,7 @@ impl Replication {
     /// Has its turn: answers other nodes, takes in their answers, sends what is to be sent.
     pub(crate) fn attend(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, store: &Store) {
         self.accept_guests(now, registry);
-        self.attend_guests(wall, store);
+        self.attend_guests(wall, registry, store);
         self.attend_links(now, registry);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);
@@ -264,20 +272,27 @@ impl Replication {
         }
     }
 
-    fn attend_guests(&mut self, wall: WallTime, store: &Store) {
+    fn attend_guests(&mut self, wall: WallTime, registry: &Registry, store: &Store) {
         let mut queued = std::mem::take(&mut self.queued);
         for slot in queued.drain(..) {
             let Some(guest) = self.guests.get_mut(slot) else { continue };
             guest.queued = false;
-            let accept = |theirs: &Handshake| self.acquaintance.accept(theirs);
-            let own = &self.acquaintance.own;
-            let attended = guest.attend(own, accept, &self.replica, store, wall, &self.limits);
+            let attended = guest.attend(&self.roster, &self.replica, store, wall, &self.limits);
             match attended {
-                Ok(()) if guest.has_more() => {
+                Ok(Welcome::Stays) if guest.has_more() => {
                     guest.queued = true;
                     self.queued.push(slot);
                 }
-                Ok(()) => {}
+                Ok(Welcome::Stays) => {}
+                Ok(Welcome::SpeaksOfTheCluster(theirs)) => {
+                    let stream = self.guests.remove(slot).into_stream();
+                    if let Some(mut stream) = stream
+                        && registry.deregister(&mut stream).is_ok()
+                    {
+                        // A control thread that has too much to do is asked again: the other end tries on.
+                        let _ = self.roster.control.send(control::Message::Serve(stream, theirs));
+                    }
+                }
                 Err(error) => {
                     if !matches!(error, LinkError::Kernel(_)) {
                         tracing::warn!("closed a link from another node: {error}");
@@ -295,14 +310,11 @@ impl Replication {
     fn attend_links(&mut self, now: Timestamp, registry: &Registry) {
         for number in 0..self.links.len() {
             let node = NodeNumber(number as u16);
-            if node == self.acquaintance.own.node {
-                continue;
-            }
+            let Some(link) = &mut self.links[number] else { continue };
             let expects = |theirs: &Handshake| {
-                if theirs.node == node { self.acquaintance.accept(theirs) } else { Err(LinkRefusal::Node) }
+                if theirs.node == node { self.roster.accept(theirs) } else { Err(LinkRefusal::Node) }
             };
-            let link = &mut self.links[number];
-            let change = link.attend(now, registry, &self.acquaintance.own, expects);
+            let change = link.attend(now, registry, &self.roster.own, expects);
             let understood = match link.wire() {
                 None => Ok(()),
                 Some(wire) => {
@@ -317,8 +329,8 @@ impl Replication {
                 }
             };
             self.note_change(node, change);
-            if let Err(error) = understood {
-                let change = self.links[number].lose(now, &error);
+            if let (Err(error), Some(link)) = (understood, &mut self.links[number]) {
+                let change = link.lose(now, &error);
                 self.note_change(node, change);
             }
         }
@@ -326,7 +338,7 @@ impl Replication {
 
     /// Lets the own replica answer what the coordinator asked of it; `false` if it asked nothing.
     fn serve_own(&mut self, wall: WallTime, store: &Store) -> bool {
-        let own = self.acquaintance.own.node;
+        let own = self.roster.own.node;
         let asked = std::mem::take(&mut self.outbox.staged[usize::from(own.0)]);
         if asked.is_empty() {
             self.outbox.staged[usize::from(own.0)] = asked;
@@ -336,6 +348,7 @@ impl Replication {
         while let Some((message, bytes)) = next_message(rest, &self.limits) {
             rest = &rest[bytes..];
             let PeerMessage::Inquiry(inquiry) = message else { continue };
+            inquiry.task.version().into_iter().for_each(|version| self.roster.want(version.stamp.wall()));
             self.answer.clear();
             let answer = &mut self.answer;
             // Encoded, because what it borrows is under a lock that nothing may be sent under.
@@ -357,10 +370,9 @@ impl Replication {
 
     fn send(&mut self, now: Timestamp) {
         for number in 0..self.links.len() {
-            let node = NodeNumber(number as u16);
-            if node != self.acquaintance.own.node {
-                let change = self.links[number].send(&mut self.outbox.staged[number], now);
-                self.note_change(node, change);
+            if let Some(link) = &mut self.links[number] {
+                let change = link.send(&mut self.outbox.staged[number], now);
+                self.note_change(NodeNumber(number as u16), change);
             }
         }
     }
@@ -372,12 +384,7 @@ impl Replication {
         }
         let up = change == Change::Up;
         self.view.set_reachable(node, up);
-        let links = &self.acquaintance.links[usize::from(node.0)];
-        if up {
-            links.fetch_add(1, Ordering::Relaxed)
-        } else {
-            links.fetch_sub(1, Ordering::Relaxed)
-        };
+        self.roster.note_link(node, up);
         let outbox = &mut self.outbox;
         self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
         if !up {

@@ -95,6 +95,13 @@ impl Outbox {
         Self { staged, waiters: Slab::new(), finished, bytes, wall_ms: 0 }
     }
 
+    /// Makes room for messages to nodes of numbers below `nodes`.
+    pub(super) fn make_room(&mut self, nodes: usize) {
+        if self.staged.len() < nodes {
+            self.staged.resize_with(nodes, Vec::new);
+        }
+    }
+
     /// Remembers whom a reply is for.
     pub(super) fn expect(&mut self, waiter: Waiter) -> ClientTag {
         ClientTag(self.waiters.insert(waiter) as u64)

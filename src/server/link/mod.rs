@@ -1,8 +1,11 @@
-//! A worker's own link to another node: what its coordinator asks goes out, answers come back.
+//! A link to another node, from the side that connects: a worker's, on which its coordinator asks and answers come
+//! back, or the control thread's, on which each says what it has to say.
 //!
 //! Invariant: a link that is up has been welcomed by the node it is for, in the life that this node knows; one that is
 //! not up holds nothing to be sent. Whoever is silent too long while an answer is waited for has lost its link: that
 //! says nothing about whether it lives, only that there is no use in waiting here. It decides nothing else.
+
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,13 +17,16 @@ use mio::{Interest, Registry, Token};
 use crate::config::link::{HANDSHAKE_TIMEOUT, RETRY_PAUSE, SILENCE_MAX};
 use crate::protocol::handshake::encode_handshake;
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake};
-use crate::server::replication::wire::Wire;
 use crate::types::Timestamp;
 
+pub(crate) use wire::Wire;
+
 /// A link, from the side that asks.
-pub(super) struct Link {
-    address: SocketAddr,
+pub(crate) struct Link {
+    pub(crate) address: SocketAddr,
     token: Token,
+    /// What is sent on it is answered.
+    answered: bool,
     state: State,
     /// The last failure was told: it is not told again before the link was up.
     told: bool,
@@ -41,7 +47,7 @@ enum State {
 
 /// Why a link ended, or could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
+pub(crate) enum LinkError {
     #[error("{0}")]
     Kernel(#[from] io::Error),
     #[error("what it said is no message between nodes: {0}")]
@@ -58,30 +64,31 @@ pub(super) enum LinkError {
 
 /// What became of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     None,
     Up,
     Lost,
 }
 
 impl Link {
-    pub(super) fn new(address: SocketAddr, token: Token) -> Self {
-        Self { address, token, state: State::Down { until: Timestamp::default() }, told: false }
+    /// A link that is still to be made; `answered` if the other end owes an answer to what is sent.
+    pub(crate) fn new(address: SocketAddr, token: Token, answered: bool) -> Self {
+        Self { address, token, answered, state: State::Down { until: Timestamp::default() }, told: false }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, State::Up { .. })
     }
 
     /// Notes what an event says.
-    pub(super) fn note(&mut self, event: &Event) {
+    pub(crate) fn note(&mut self, event: &Event) {
         if let State::Up { wire, .. } | State::Greeting { wire, .. } = &mut self.state {
             wire.note(event);
         }
     }
 
     /// Whether it has more to read than one turn takes.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         match &self.state {
             State::Up { wire, .. } | State::Greeting { wire, .. } => wire.has_more(),
             State::Down { .. } => false,
@@ -90,7 +97,7 @@ impl Link {
 
     /// Connects if it is time to, and otherwise goes on: takes in what came and introduces itself. `accept` judges who
     /// answers.
-    pub(super) fn attend(
+    pub(crate) fn attend(
         &mut self,
         now: Timestamp,
         registry: &Registry,
@@ -107,7 +114,7 @@ impl Link {
     }
 
     /// What came and is whole.
-    pub(super) fn wire(&mut self) -> Option<&mut Wire> {
+    pub(crate) fn wire(&mut self) -> Option<&mut Wire> {
         match &mut self.state {
             State::Up { wire, .. } => Some(wire),
             State::Down { .. } | State::Greeting { .. } => None,
@@ -115,7 +122,7 @@ impl Link {
     }
 
     /// Sends `staged` and what else is to be sent; what a link that is not up is given is dropped.
-    pub(super) fn send(&mut self, staged: &mut Vec<u8>, now: Timestamp) -> Change {
+    pub(crate) fn send(&mut self, staged: &mut Vec<u8>, now: Timestamp) -> Change {
         let State::Up { wire, silent_since } = &mut self.state else {
             staged.clear();
             return Change::None;
@@ -124,7 +131,9 @@ impl Link {
         if wire.waiting_bytes() == 0 {
             return Change::None;
         }
-        silent_since.get_or_insert(now);
+        if self.answered {
+            silent_since.get_or_insert(now);
+        }
         match wire.flush() {
             Ok(()) => Change::None,
             Err(error) => self.lose(now, &error.into()),
@@ -132,7 +141,7 @@ impl Link {
     }
 
     /// Ends it, to be made anew later.
-    pub(super) fn lose(&mut self, now: Timestamp, error: &LinkError) -> Change {
+    pub(crate) fn lose(&mut self, now: Timestamp, error: &LinkError) -> Change {
         let was_up = self.is_up();
         self.state = State::Down { until: now.after(RETRY_PAUSE) };
         if was_up {
@@ -176,7 +185,7 @@ impl Link {
         match theirs.purpose {
             Purpose::Welcome => accept(&theirs).map_err(LinkError::Refused)?,
             Purpose::Refused(reason) => return Err(LinkError::Refused(reason)),
-            Purpose::Hello => return Err(LinkError::Misplaced),
+            Purpose::Hello | Purpose::Control | Purpose::Join => return Err(LinkError::Misplaced),
         }
         wire.stream().set_nodelay(true)?;
         let down = State::Down { until: now };

@@ -16,7 +16,7 @@ use crate::protocol::frame::{Frame, Split, split_frame};
 const READ_BYTES: usize = 64 << 10;
 
 /// One end of a link.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     input: Vec<u8>,
     /// Bytes of `input` that were used.
@@ -31,7 +31,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             input: Vec::new(),
@@ -43,28 +43,33 @@ impl Wire {
         }
     }
 
-    pub(super) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 
+    /// The socket, if nothing was read of it that was not used.
+    pub(crate) fn into_stream(self) -> Option<TcpStream> {
+        (self.used == self.input.len() && self.output.is_empty()).then_some(self.stream)
+    }
+
     /// Notes what an event says.
-    pub(super) fn note(&mut self, event: &Event) {
+    pub(crate) fn note(&mut self, event: &Event) {
         self.readable |= event.is_readable() || event.is_error();
         self.read_closed |= event.is_read_closed();
     }
 
     /// Whether there is more to read than one turn takes.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         self.readable
     }
 
     /// Where to append what is to be sent.
-    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
     /// Puts `bytes` behind what is to be sent, and leaves an empty buffer in their place.
-    pub(super) fn send(&mut self, bytes: &mut Vec<u8>) {
+    pub(crate) fn send(&mut self, bytes: &mut Vec<u8>) {
         if self.output.is_empty() {
             std::mem::swap(&mut self.output, bytes);
         } else {
@@ -73,7 +78,7 @@ impl Wire {
     }
 
     /// Bytes that the socket has not taken.
-    pub(super) fn waiting_bytes(&self) -> usize {
+    pub(crate) fn waiting_bytes(&self) -> usize {
         self.output.len() - self.written
     }
 
@@ -81,7 +86,7 @@ impl Wire {
     ///
     /// # Errors
     /// The kernel's, or that the other end has closed. What came before it can still be used.
-    pub(super) fn receive(&mut self) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self) -> io::Result<usize> {
         let before = self.input.len();
         while self.readable && self.input.len() - before < TURN_BYTES {
             let length = self.input.len();
@@ -100,7 +105,7 @@ impl Wire {
     }
 
     /// The first `N` bytes, if they are here.
-    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = *self.input[self.used..].first_chunk()?;
         self.used += N;
         Some(bytes)
@@ -110,7 +115,7 @@ impl Wire {
     ///
     /// # Errors
     /// What `use_frame` says, or that there is something that is no frame. The link is to be closed.
-    pub(super) fn frames<E: From<crate::protocol::ProtocolError>>(
+    pub(crate) fn frames<E: From<crate::protocol::ProtocolError>>(
         &mut self,
         limits: &Limits,
         mut use_frame: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Result<(), E>,
@@ -135,7 +140,7 @@ impl Wire {
     ///
     /// # Errors
     /// The kernel's, or that too much is waiting.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(count) => self.written += count,

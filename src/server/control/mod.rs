@@ -1,0 +1,458 @@
+//! The control thread: the cluster's machines on real sockets, clocks and a disk.
+//!
+//! Invariants: it alone changes what the node knows of its cluster, and hands it to the workers; an order of a machine
+//! is carried out before the next, and what is to be on disk is there before anything is said that depends on it. It
+//! decides nothing: that is [`TopologyLog`]. No request of a client waits for it.
+//!
+//! ```text
+//! other nodes' control threads ◄──► links, guests ──► TopologyLog ──► metadata file
+//!                                                          │
+//!                     workers ◄── Outlook (mailboxes) ◄────┘
+//! ```
+
+mod file;
+mod guests;
+mod join;
+mod start;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token};
+
+use crate::cluster::ring::Ring;
+use crate::cluster::topology::{Output, TopologyLog, Verdict};
+use crate::config::control::{ASK_PAUSE, CEILING_AHEAD, CEILING_INTERVAL, CEILING_NEAR, HAND_OVER_TIMEOUT};
+use crate::message::control::{Control as Said, Told};
+use crate::message::metadata::Metadata;
+use crate::message::topology::{Command, Entrance, NodeState};
+use crate::protocol::Limits;
+use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
+use crate::protocol::handshake::{Handshake, Purpose};
+use crate::server::clock::Clock;
+use crate::server::engine::Shared;
+use crate::server::link::{Change, Link, LinkError};
+use crate::server::roster::{Known, Outlook, Roster};
+use crate::server::worker;
+use crate::types::{NodeNumber, Timestamp, WallTime};
+
+pub use start::BeginError;
+pub(crate) use start::{Beginning, begin};
+
+use file::MetadataFile;
+use guests::Guests;
+
+pub(crate) const WAKER: Token = Token(0);
+/// Tokens from here on are of links to other nodes, by number; below, of guests.
+const LINKS: usize = 1 << 32;
+
+/// How often links are looked at that nothing happens on.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+
+/// How long a node that cannot be reached is not thought dead.
+const DEAD_AFTER: Duration = Duration::from_millis(1500);
+
+/// What other threads tell the control thread.
+pub(crate) enum Message {
+    /// This node wants to speak of the cluster itself.
+    Serve(TcpStream, Handshake),
+    /// The node is to stop.
+    Stop,
+}
+
+/// Where something was said, and where the answer goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    Link(NodeNumber),
+    Guest(usize),
+}
+
+/// The control thread's state.
+pub(crate) struct Control {
+    poll: Poll,
+    clock: Clock,
+    roster: Arc<Roster>,
+    shared: Arc<Shared>,
+    file: MetadataFile,
+    metadata: Metadata,
+    log: TopologyLog,
+    entrance: Entrance,
+    links: BTreeMap<NodeNumber, Link>,
+    guests: Guests,
+    /// Since when nodes cannot be reached; those thought dead.
+    unreachable: BTreeMap<NodeNumber, Timestamp>,
+    dead: Vec<NodeNumber>,
+    ring: Option<Arc<Ring>>,
+    /// What workers have yet to be handed.
+    outlook: Option<(Arc<Outlook>, Vec<bool>)>,
+    changed: bool,
+    entered: bool,
+    ask_at: Timestamp,
+    ceiling_at: Timestamp,
+    look_around_at: Timestamp,
+    stop_at: Option<Timestamp>,
+}
+
+impl Control {
+    pub(crate) fn new(beginning: Beginning, roster: Arc<Roster>, shared: Arc<Shared>, clock: Clock) -> Self {
+        let Beginning { poll, file, metadata, entrance, seed, .. } = beginning;
+        let log = TopologyLog::new(&metadata.image, metadata.number, seed, clock.now());
+        Self {
+            poll,
+            clock,
+            roster,
+            shared,
+            file,
+            metadata,
+            log,
+            entrance,
+            links: BTreeMap::new(),
+            guests: Guests::default(),
+            unreachable: BTreeMap::new(),
+            dead: Vec::new(),
+            ring: None,
+            outlook: None,
+            changed: true,
+            entered: false,
+            ask_at: Timestamp::default(),
+            ceiling_at: Timestamp::default(),
+            look_around_at: Timestamp::default(),
+            stop_at: None,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// The kernel's; after one of the disk's, what it holds is not known, and the node must stop.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        let mut said = Vec::new();
+        loop {
+            match self.poll.poll(&mut events, Some(self.idle_for())) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result?,
+            }
+            let now = self.clock.now();
+            events.iter().for_each(|event| self.note(event));
+            self.receive_messages(now);
+            self.guests.attend(now, &mut said);
+            self.attend_links(now, &mut said);
+            for (source, message) in said.drain(..) {
+                self.hear(now, source, message)?;
+            }
+            let now = self.clock.now();
+            if now >= self.log.next_timeout() {
+                self.act(|log, out| log.handle_timeout(now, out))?;
+            }
+            if now >= self.look_around_at {
+                self.look_around_at = now.after(LOOK_AROUND);
+                self.bury(now)?;
+            }
+            self.enter(now)?;
+            self.raise_ceiling(now)?;
+            self.publish();
+            self.send(now);
+            if self.has_stopped(now)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn idle_for(&self) -> Duration {
+        let mailbox = &self.roster.control;
+        let stopping = self.shared.stopping.load(Ordering::Relaxed);
+        if self.guests.has_more() || !mailbox.is_empty() || self.links.values().any(Link::has_more) {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now();
+        let next = self.log.next_timeout().min(self.look_around_at);
+        let idle = Duration::from_nanos(next.nanos_since(now));
+        if stopping { idle.min(Duration::from_millis(5)) } else { idle }
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event.token() {
+            WAKER => {}
+            Token(token) if token >= LINKS => {
+                let node = u16::try_from(token - LINKS).ok().map(NodeNumber);
+                let link = node.and_then(|node| self.links.get_mut(&node));
+                link.into_iter().for_each(|link| link.note(event));
+            }
+            Token(token) => self.guests.note(token, event),
+        }
+    }
+
+    fn receive_messages(&mut self, now: Timestamp) {
+        let roster = Arc::clone(&self.roster);
+        while let Some(message) = roster.control.receive() {
+            match message {
+                Message::Serve(stream, theirs) => {
+                    self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
+                }
+                Message::Stop => {}
+            }
+        }
+    }
+
+    fn attend_links(&mut self, now: Timestamp, said: &mut Vec<(Source, Said)>) {
+        let own = Handshake { purpose: Purpose::Control, ..self.roster.own };
+        let limits = Limits { frame_bytes_max: CONTROL_BYTES_MAX, ..Limits::default() };
+        for (&node, link) in &mut self.links {
+            let expects = |theirs: &Handshake| {
+                if theirs.node == node {
+                    self.roster.accept_control(theirs)
+                } else {
+                    Err(crate::protocol::handshake::LinkRefusal::Node)
+                }
+            };
+            let mut change = link.attend(now, self.poll.registry(), &own, expects);
+            let understood = link.wire().map_or(Ok(()), |wire| {
+                wire.frames(&limits, |frame, _| {
+                    said.push((Source::Link(node), decode_control(frame)?));
+                    Ok::<(), LinkError>(())
+                })
+            });
+            if let Err(error) = understood {
+                change = link.lose(now, &error);
+            }
+            if change == Change::Lost {
+                self.unreachable.entry(node).or_insert(now);
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Timestamp, source: Source, said: Said) -> io::Result<()> {
+        match said {
+            Said::Consensus(message) => self.act(|log, out| log.handle(now, &message, out)),
+            Said::Ask(command) => {
+                let verdict = self.act(|log, out| log.ask(now, &command, out))?;
+                let told = self.told(verdict);
+                self.say(source, &Said::Told(Box::new(told)));
+                Ok(())
+            }
+            Said::Told(told) => match *told {
+                Told::Denied(denial) => Err(io::Error::other(denial)),
+                Told::Done(_) | Told::Later | Told::Elsewhere(_) => Ok(()),
+            },
+            // Not spoken yet.
+            Said::Gossip(_) | Said::Time(_) => Ok(()),
+        }
+    }
+
+    fn told(&self, verdict: Verdict) -> Told {
+        match verdict {
+            Verdict::Done => Told::Done(self.log.topology().clone()),
+            Verdict::Denied(denial) => Told::Denied(denial),
+            Verdict::Elsewhere(Some(leader)) => {
+                let node = self.log.topology().nodes.get(&leader);
+                node.map_or(Told::Later, |node| Told::Elsewhere(node.peer_address))
+            }
+            Verdict::Elsewhere(None) | Verdict::UnderWay => Told::Later,
+        }
+    }
+
+    /// Lets the topology log act, and carries out its orders.
+    fn act<R>(&mut self, act: impl FnOnce(&mut TopologyLog, &mut Vec<Output>) -> R) -> io::Result<R> {
+        let mut orders = Vec::new();
+        let result = act(&mut self.log, &mut orders);
+        for order in orders {
+            match order {
+                Output::Persist(image) => {
+                    self.metadata.image = *image;
+                    self.persist()?;
+                }
+                Output::Send(message) => {
+                    let to = message.to;
+                    self.say_to(to, &Said::Consensus(message));
+                }
+                Output::Changed => self.changed = true,
+                Output::Elected(leadership) => {
+                    let name = leadership.leader.and_then(|leader| self.log.topology().nodes.get(&leader));
+                    let name = name.map_or("nobody", |node| node.name.text());
+                    tracing::info!("{name} leads the cluster in term {}", leadership.term);
+                    self.changed = true;
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    fn persist(&mut self) -> io::Result<()> {
+        self.file.write(&self.metadata).inspect_err(|error| {
+            tracing::error!("the metadata cannot be written, so the node stops: {error}");
+        })
+    }
+
+    /// Sends something to a node, by its link or by the one that it has to this node.
+    fn say_to(&mut self, node: NodeNumber, said: &Said) {
+        let wire = self.links.get_mut(&node).and_then(Link::wire);
+        if let Some(wire) = wire.or_else(|| self.guests.wire_of(node)) {
+            encode_control(said, wire.output());
+        }
+    }
+
+    fn say(&mut self, source: Source, said: &Said) {
+        let wire = match source {
+            Source::Link(node) => self.links.get_mut(&node).and_then(Link::wire),
+            Source::Guest(slot) => self.guests.wire(slot),
+        };
+        if let Some(wire) = wire {
+            encode_control(said, wire.output());
+        }
+    }
+
+    fn send(&mut self, now: Timestamp) {
+        let nothing = &mut Vec::new();
+        for (&node, link) in &mut self.links {
+            if link.send(nothing, now) == Change::Lost {
+                self.unreachable.entry(node).or_insert(now);
+            }
+        }
+        self.guests.send();
+    }
+
+    /// Takes those for dead who could not be reached for long, and for alive who can be.
+    fn bury(&mut self, now: Timestamp) -> io::Result<()> {
+        let numbers: Vec<NodeNumber> = self.links.keys().copied().collect();
+        for node in numbers {
+            let reached =
+                self.links.get(&node).is_some_and(Link::is_up) || self.guests.wire_of(node).is_some();
+            if reached {
+                self.unreachable.remove(&node);
+            } else {
+                self.unreachable.entry(node).or_insert(now);
+            }
+            let dead = self.unreachable.get(&node).is_some_and(|since| now > since.after(DEAD_AFTER));
+            if dead != self.dead.contains(&node) {
+                tracing::info!(
+                    "node {} is {}",
+                    node.0,
+                    if dead { "dead, by all that is known" } else { "alive" }
+                );
+                self.dead.retain(|other| *other != node);
+                self.dead.extend(dead.then_some(node));
+                self.changed = true;
+                self.act(|log, out| log.set_alive(now, node, !dead, out))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for this life to be taken into the log, until it is.
+    fn enter(&mut self, now: Timestamp) -> io::Result<()> {
+        if self.entered || now < self.ask_at {
+            return Ok(());
+        }
+        self.ask_at = now.after(ASK_PAUSE);
+        let command = Command::Enter(self.entrance.clone());
+        match self.act(|log, out| log.ask(now, &command, out))? {
+            Verdict::Done => {
+                self.entered = true;
+                self.changed = true;
+            }
+            Verdict::Elsewhere(Some(leader)) => self.say_to(leader, &Said::Ask(Box::new(command))),
+            Verdict::Denied(denial) => return Err(io::Error::other(denial)),
+            Verdict::Elsewhere(None) | Verdict::UnderWay => {}
+        }
+        Ok(())
+    }
+
+    /// Puts a later ceiling on disk if versions come near the one that is there.
+    fn raise_ceiling(&mut self, now: Timestamp) -> io::Result<()> {
+        if now < self.ceiling_at {
+            return Ok(());
+        }
+        self.ceiling_at = now.after(CEILING_INTERVAL);
+        let milliseconds = |duration: Duration| duration.as_millis() as u64;
+        let wanted = self.roster.wanted().0.max(self.clock.wall().0);
+        if self.metadata.ceiling.0 < wanted + milliseconds(CEILING_NEAR) {
+            self.metadata.ceiling = WallTime(wanted + milliseconds(CEILING_AHEAD));
+            self.persist()?;
+            self.roster.set_ceiling(self.metadata.ceiling);
+        }
+        Ok(())
+    }
+
+    /// Tells all threads of what has changed.
+    fn publish(&mut self) {
+        if std::mem::take(&mut self.changed) {
+            self.renew();
+        }
+        let Some((outlook, handed)) = &mut self.outlook else { return };
+        for (mailbox, handed) in self.shared.mailboxes.iter().zip(handed.iter_mut()) {
+            if !*handed {
+                *handed = mailbox.send(worker::Message::Adopt(Arc::clone(outlook))).is_ok();
+            }
+        }
+        if handed.iter().all(|handed| *handed) {
+            self.outlook = None;
+        }
+    }
+
+    fn renew(&mut self) {
+        let topology = self.log.topology().clone();
+        let own = self.metadata.number;
+        let addresses: BTreeMap<_, _> = topology
+            .nodes
+            .iter()
+            .filter(|(number, _)| **number != own)
+            .map(|(&number, node)| (number, node.peer_address))
+            .collect();
+        self.links.retain(|node, link| addresses.get(node) == Some(&link.address));
+        for (&node, &address) in &addresses {
+            let token = Token(LINKS + usize::from(node.0));
+            self.links.entry(node).or_insert_with(|| Link::new(address, token, false));
+        }
+        self.dead.retain(|node| addresses.contains_key(node));
+        self.unreachable.retain(|node, _| addresses.contains_key(node));
+        let node = topology.nodes.get(&own).filter(|node| node.run == self.roster.own.run);
+        self.entered = node.is_some();
+        let serves = topology.open && node.is_some();
+        let ring = if serves { Arc::new(topology.ring()) } else { Arc::new(nobody()) };
+        self.ring = Some(Arc::clone(&ring));
+        let milliseconds = |ms: u32| Duration::from_millis(u64::from(ms));
+        let outlook = Outlook {
+            epoch: topology.epoch,
+            ring,
+            incarnation: node.map(|node| node.incarnation),
+            serving: serves && node.is_some_and(|node| node.state == NodeState::Active),
+            addresses,
+            dead: self.dead.clone(),
+            drift_max: milliseconds(topology.settings.drift_max_ms),
+            operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
+        };
+        self.outlook = Some((Arc::new(outlook), vec![false; self.shared.mailboxes.len()]));
+        self.roster.set_known(Known {
+            topology,
+            leadership: self.log.leadership(),
+            voters: self.log.electorate().voters.clone(),
+            dead: self.dead.clone(),
+            entered: self.entered,
+        });
+    }
+
+    /// Lets another lead before it stops, if this node does; `true` when it may stop.
+    fn has_stopped(&mut self, now: Timestamp) -> io::Result<bool> {
+        if !self.shared.stopping.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        if self.stop_at.is_none() {
+            self.stop_at = Some(now.after(HAND_OVER_TIMEOUT));
+            self.act(|log, out| log.hand_over(now, out))?;
+            self.send(now);
+        }
+        let alone = self.log.electorate().voters.len() <= 1;
+        Ok(alone || !self.log.leads() || self.stop_at.is_some_and(|at| now >= at))
+    }
+}
+
+/// A ring that nobody has a place on.
+fn nobody() -> Ring {
+    Ring::new(&[], std::num::NonZeroUsize::MIN, 0)
+}
