@@ -16,8 +16,9 @@ pub(crate) struct Count {
     pub(crate) faults: [u64; Kind::ALL.len()],
     /// The most that a machine kept.
     pub(crate) backlog: usize,
-    /// The longest that it took.
-    pub(crate) crash_known_ms: u64,
+    /// The longest that it took until all knew of a crash, unnoticed by links and noticed.
+    pub(crate) crash_known_ms: [u64; 2],
+    /// The longest that it took after healing.
     pub(crate) healed_ms: u64,
 }
 
@@ -29,8 +30,10 @@ impl Count {
         self.dead += other.dead;
         self.renewed += other.renewed;
         self.backlog = self.backlog.max(other.backlog);
-        self.crash_known_ms = self.crash_known_ms.max(other.crash_known_ms);
         self.healed_ms = self.healed_ms.max(other.healed_ms);
+        for (ours, theirs) in self.crash_known_ms.iter_mut().zip(other.crash_known_ms) {
+            *ours = theirs.max(*ours);
+        }
         for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
             *ours += theirs;
         }

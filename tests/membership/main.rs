@@ -73,7 +73,8 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
         count.seeds, count.traffic.messages, count.traffic.lost, count.suspected, count.dead, count.renewed
     );
     println!(
-        "longest: a crash known to all after {} ms, all alive again {} ms after healing; most kept: {}",
+        "longest: a crash known to all after {:?} ms (unnoticed by links, noticed), all alive again {} ms after \
+         healing; most kept: {}",
         count.crash_known_ms, count.healed_ms, count.backlog
     );
     let faults = Kind::ALL.map(|kind| format!("{kind:?} {}", count.faults[kind as usize]));

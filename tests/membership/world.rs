@@ -38,7 +38,7 @@ pub(crate) const FAULTS_END_NS: u64 = 10_000_000_000;
 /// When everybody must have recovered; somebody crashes a second later.
 const HEALED_NS: u64 = FAULTS_END_NS + everyone_is_alive_once_healed::WITHIN_NS;
 const CRASH_NS: u64 = HEALED_NS + 1_000_000_000;
-const END_NS: u64 = CRASH_NS + the_crashed_are_dead::WITHIN_NS;
+const END_NS: u64 = CRASH_NS + the_crashed_are_dead::WITHIN_UNNOTICED_NS;
 
 /// Keeps a machine's orders until it has returned.
 #[derive(Default)]
@@ -68,6 +68,7 @@ enum Event {
     Ends(usize),
     Healed,
     Crash,
+    CrashIsKnown,
     End,
 }
 
@@ -99,7 +100,8 @@ pub(crate) struct World<const BUG: usize> {
     troubles: Vec<Trouble>,
     /// The topology, state by state: the incarnation of each node that is in it.
     topologies: Vec<BTreeMap<usize, u32>>,
-    crashed: Option<usize>,
+    /// Who crashed for good, and whether links told of it.
+    crashed: Option<(usize, bool)>,
     digest: Xxh3,
     prints: bool,
     pub(crate) count: Count,
@@ -171,8 +173,9 @@ impl<const BUG: usize> World<BUG> {
                 Event::Ends(index) => self.end(index),
                 Event::Healed => self.healed(),
                 Event::Crash => self.crash_for_good(),
+                Event::CrashIsKnown => self.all_know_of_the_crash(),
                 Event::End => {
-                    self.at_the_end();
+                    self.all_know_of_the_crash();
                     break;
                 }
             }
@@ -436,9 +439,9 @@ impl<const BUG: usize> World<BUG> {
             Liveness::Suspected => self.count.suspected += 1,
             Liveness::Dead => self.count.dead += 1,
         }
-        if self.crashed == Some(usize::from(of)) {
-            let known_ms = (self.now_ns - CRASH_NS) / 1_000_000;
-            self.count.crash_known_ms = self.count.crash_known_ms.max(known_ms);
+        if let Some((_, noticed)) = self.crashed.filter(|(crashed, _)| *crashed == usize::from(of)) {
+            let longest_ms = &mut self.count.crash_known_ms[usize::from(noticed)];
+            *longest_ms = (self.now_ns - CRASH_NS).div_ceil(1_000_000).max(*longest_ms);
             return;
         }
         let calm = self.weather == Weather::Calm || self.now_ns > HEALED_NS;
@@ -470,12 +473,15 @@ impl<const BUG: usize> World<BUG> {
     fn crash_for_good(&mut self) {
         let (node, noticed) = (self.random.usize(..self.nodes.len()), self.random.bool());
         self.note(&[5, node as u64], |_| format!("{node} crashes for good, noticed: {noticed}"));
-        self.crashed = Some(node);
+        self.crashed = Some((node, noticed));
+        if noticed {
+            self.at(CRASH_NS + the_crashed_are_dead::WITHIN_NS, Event::CrashIsKnown);
+        }
         self.stop(node, noticed);
     }
 
-    fn at_the_end(&mut self) {
-        let Some(crashed) = self.crashed else { return };
+    fn all_know_of_the_crash(&mut self) {
+        let Some((crashed, _)) = self.crashed else { return };
         for node in self.others(crashed) {
             let wrong = the_crashed_are_dead::judge(node, crashed as u16, self.seen(node, crashed));
             self.break_if(Invariant::TheCrashedAreDead, wrong);
