@@ -154,6 +154,25 @@ fn whoever_does_not_answer_a_probe_is_suspected_and_asked_until_it_is_dead() {
 }
 
 #[test]
+fn a_node_that_is_cut_off_is_patient_and_then_judges_all_at_once() {
+    let mut machine = among(&[1, 2]);
+    let changes = pass(&mut machine, ms(5000));
+    let nodes: Vec<u16> = changes
+        .iter()
+        .map(|(_, order)| if let Order::Changed(node, _) = order { *node } else { panic!("{order:?}") })
+        .collect();
+    let [first, second] = [nodes[0], nodes[1]];
+    let expected = [
+        (400, Order::Changed(first, Liveness::Suspected)),
+        (600, Order::Changed(second, Liveness::Suspected)),
+        // Twice the suspicion, and then the other's verdict is overdue.
+        (3200, Order::Changed(1, Liveness::Dead)),
+        (3200, Order::Changed(2, Liveness::Dead)),
+    ];
+    assert_eq!(changes, expected);
+}
+
+#[test]
 fn a_suspected_node_is_told_at_every_beat_and_asked_who_it_is() {
     let mut machine = among(&[1]);
     given(&mut machine, ms(10), Input::LinkLost(NodeNumber(1)));

@@ -345,7 +345,9 @@ impl<const BUG: usize> World<BUG> {
     }
 
     fn timer(&mut self, node: usize, at_ns: u64) {
-        if self.nodes[node].armed_ns == Some(at_ns) && self.nodes[node].paused == 0 {
+        let one = &mut self.nodes[node];
+        if one.armed_ns == Some(at_ns) && one.paused == 0 {
+            one.armed_ns = None;
             self.drive(node, |machine, now, out| machine.handle_timeout(now, out));
         }
     }

@@ -400,9 +400,8 @@ where
         if O::DEVIATION == Deviation::VerdictSkipped {
             self.suspicions.clear();
         }
-        let due: Vec<Suspicion> =
-            self.suspicions.values().filter(|one| self.verdict_at(one) <= now).copied().collect();
-        for suspicion in due {
+        // A verdict leaves fewer who are suspected, and so may make others due.
+        while let Some(&suspicion) = self.suspicions.values().find(|one| self.verdict_at(one) <= now) {
             self.suspicions.remove(&suspicion.of.node);
             let dead = Member::new(suspicion.of, suspicion.refutations, State::Down);
             self.run(now, out, |foca, orders| foca.apply_many(std::iter::once(dead), true, orders));
@@ -417,7 +416,8 @@ where
 
     /// Finds out that this machine itself was asleep: then what it waited for may be waiting for it.
     fn notice_sleep<O: Outputs>(&mut self, now: Timestamp) {
-        let Some(due) = self.next_timeout() else { return };
+        // Not the suspicions: they may be due in the past when there is less reason to be patient.
+        let Some(due) = self.schedule.first() else { return };
         if now <= due.after(self.settings.late_max) || O::DEVIATION == Deviation::SleepNotDoubted {
             return;
         }
