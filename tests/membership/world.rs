@@ -336,7 +336,7 @@ impl<const BUG: usize> World<BUG> {
             return;
         }
         if self.random.bool() {
-            self.drive(node, |machine, now, out| machine.handle_timeout(now, out));
+            self.drive(node, Membership::handle_timeout);
         }
         for what in std::mem::take(&mut self.nodes[node].deferred) {
             self.show(node, what);
@@ -348,7 +348,7 @@ impl<const BUG: usize> World<BUG> {
         let one = &mut self.nodes[node];
         if one.armed_ns == Some(at_ns) && one.paused == 0 {
             one.armed_ns = None;
-            self.drive(node, |machine, now, out| machine.handle_timeout(now, out));
+            self.drive(node, Membership::handle_timeout);
         }
     }
 
