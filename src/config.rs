@@ -280,10 +280,10 @@ pub enum ClusterError {
     #[error("--replication-factor {0} is out of bounds: 1 to {REPLICAS_MAX}")]
     ReplicationFactor(usize),
     /// The number of nodes to open with is.
-    #[error("--bootstrap-expect {0} is out of bounds: --replication-factor, or more, up to {NODES_MAX}", NODES_MAX = topology::NODES_MAX)]
+    #[error("--bootstrap-expect {0} is out of bounds: --replication-factor to {max}", max = topology::NODES_MAX)]
     BootstrapExpect(u16),
     /// The weight is.
-    #[error("--virtual-nodes {0} is out of bounds: 1 to {MAX}", MAX = topology::VIRTUAL_NODES_MAX)]
+    #[error("--virtual-nodes {0} is out of bounds: 1 to {max}", max = topology::VIRTUAL_NODES_MAX)]
     VirtualNodes(u16),
 }
 
@@ -394,6 +394,8 @@ pub mod control {
     pub const CEILING_NEAR: Duration = Duration::from_secs(2);
     /// How often it is looked at.
     pub const CEILING_INTERVAL: Duration = Duration::from_millis(200);
+    /// How often the clocks of other nodes are asked for.
+    pub const CLOCK_INTERVAL: Duration = Duration::from_millis(200);
     /// How long a node that hands over the lead waits for another to take it before it stops.
     pub const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -408,6 +410,9 @@ pub mod link {
     pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
     /// How long the other end may be silent while something of it is waited for.
     pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+    /// How long a link may be idle before the other end is asked whether it is there. A node that stands still is known
+    /// after this and `SILENCE_MAX` at most.
+    pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
     /// How long the other end may take to introduce itself.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
     /// Bytes that wait to be sent to a peer at most; one that takes no more is given up.

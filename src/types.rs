@@ -144,6 +144,28 @@ pub enum Level {
     Linearizable,
 }
 
+impl Level {
+    /// All of them, the weakest first.
+    pub const ALL: [Self; 4] = [Self::One, Self::Quorum, Self::All, Self::Linearizable];
+
+    /// What clients call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Quorum => "quorum",
+            Self::All => "all",
+            Self::Linearizable => "linearizable",
+        }
+    }
+
+    /// The level of this name, in any case.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
 /// The number of a node, assigned by the topology log and never given to another node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NodeNumber(pub u16);

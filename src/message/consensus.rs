@@ -1,8 +1,8 @@
 //! What nodes say to each other to agree on the topology: the messages, entries and snapshots of a Raft log.
 //!
-//! Invariant: these mirror what the Raft library speaks of, in types of our own, so that bytes from the network are read
-//! by our own bounded codec alone. What they mean is the library's business; whether they are plausible is judged in
-//! [`crate::cluster::topology`] before the library sees them.
+//! Invariant: these mirror what the Raft library speaks of, in types of our own, so that bytes from the network are
+//! read by our own bounded codec alone. What they mean is the library's business; whether they are plausible is judged
+//! in [`crate::cluster::topology`] before the library sees them.
 //!
 //! Source: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014); PreVote, CheckQuorum
 //! and leadership transfer: Ongaro's dissertation (2014), sections 3.10, 6.2 and 9.6.

@@ -1,4 +1,5 @@
-//! A node's metadata, to bytes and back: a magic number, a version, a checksum, then the content as Postcard lays it out.
+//! A node's metadata, to bytes and back: a magic number, a version, a checksum, then the content as Postcard lays it
+//! out.
 //!
 //! Invariant: bytes that were cut short, changed or written by something else are told from sound ones, and each such
 //! case says what to do; none panics.

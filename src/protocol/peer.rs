@@ -19,6 +19,17 @@ pub enum PeerMessage<'a> {
     Inquiry(Inquiry<'a>),
     /// From a replica to a coordinator.
     Answer(Answer<'a>),
+    /// On a link that has nothing else to say.
+    Heartbeat(Heartbeat),
+}
+
+/// A sign of life, and the answer to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heartbeat {
+    /// From who asks on a link.
+    Call,
+    /// From who answers there.
+    Response,
 }
 
 /// The numbers of kinds: inquiries from 1 on, answers from 16 on.
@@ -27,11 +38,13 @@ mod kind {
     pub(super) const READ_VERSION: u8 = 2;
     pub(super) const WRITE: u8 = 3;
     pub(super) const REPAIR: u8 = 4;
+    pub(super) const HEARTBEAT_CALL: u8 = 5;
     pub(super) const CELL: u8 = 16;
     pub(super) const SUMMARY: u8 = 17;
     pub(super) const APPLIED: u8 = 18;
     pub(super) const SUPERSEDED: u8 = 19;
     pub(super) const REFUSED: u8 = 20;
+    pub(super) const HEARTBEAT_RESPONSE: u8 = 21;
 }
 
 /// The numbers of contents; also of what an answer says beside its kind.
@@ -53,6 +66,9 @@ mod obstacle {
 
 /// Bytes of a message after the length that are neither key nor value, at most.
 pub const PEER_OVERHEAD_BYTES_MAX: u32 = 48;
+
+/// What a heartbeat is about.
+const NO_OPERATION: OperationId = OperationId { slot: 0, round: 0 };
 
 /// Appends a frame with `inquiry` to `out`.
 pub fn encode_inquiry(inquiry: &Inquiry<'_>, out: &mut Vec<u8>) {
@@ -113,6 +129,17 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     finish_frame(start, 0, out);
 }
 
+/// Appends a frame with `heartbeat` to `out`.
+pub fn encode_heartbeat(heartbeat: Heartbeat, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    let kind = match heartbeat {
+        Heartbeat::Call => kind::HEARTBEAT_CALL,
+        Heartbeat::Response => kind::HEARTBEAT_RESPONSE,
+    };
+    put_head(kind, 0, NO_OPERATION, out);
+    finish_frame(start, 0, out);
+}
+
 /// Reads the message in `frame`, in place.
 ///
 /// # Errors
@@ -158,6 +185,14 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
         kind::CELL..=kind::REFUSED => {
             let verdict = verdict(kind, detail, reader, limits)?;
             Ok(PeerMessage::Answer(Answer { operation, verdict }))
+        }
+        kind::HEARTBEAT_CALL | kind::HEARTBEAT_RESPONSE => {
+            if (detail, operation) != (0, NO_OPERATION) {
+                return Err(Malformed::new(Field::Reserved, Fault::Undefined));
+            }
+            reader.end()?;
+            let call = kind == kind::HEARTBEAT_CALL;
+            Ok(PeerMessage::Heartbeat(if call { Heartbeat::Call } else { Heartbeat::Response }))
         }
         _ => Err(Malformed::new(Field::Opcode, Fault::Undefined)),
     }
@@ -293,7 +328,8 @@ mod tests {
             PeerMessage::Inquiry(Inquiry { operation: OPERATION, epoch: Epoch(3), key: b"the key", task })
         };
         let answer = |verdict| PeerMessage::Answer(Answer { operation: OPERATION, verdict });
-        tasks.into_iter().map(inquiry).chain(verdicts.into_iter().map(answer)).collect()
+        let heartbeats = [Heartbeat::Call, Heartbeat::Response].map(PeerMessage::Heartbeat);
+        tasks.into_iter().map(inquiry).chain(verdicts.into_iter().map(answer)).chain(heartbeats).collect()
     }
 
     fn encode(message: &PeerMessage<'_>) -> Vec<u8> {
@@ -301,6 +337,7 @@ mod tests {
         match message {
             PeerMessage::Inquiry(inquiry) => encode_inquiry(inquiry, &mut out),
             PeerMessage::Answer(answer) => encode_answer(answer, &mut out),
+            PeerMessage::Heartbeat(heartbeat) => encode_heartbeat(*heartbeat, &mut out),
         }
         out
     }
@@ -317,6 +354,14 @@ mod tests {
         for message in messages() {
             let bytes = encode(&message);
             assert_eq!(decode_peer(frame(&bytes), &Limits::default()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn heartbeats_are_these_bytes() {
+        let golden = |kind| [12, 0, 0, 0, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (heartbeat, kind) in [(Heartbeat::Call, 5), (Heartbeat::Response, 21)] {
+            assert_eq!(encode(&PeerMessage::Heartbeat(heartbeat)), golden(kind));
         }
     }
 

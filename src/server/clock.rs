@@ -36,5 +36,6 @@ impl Clock {
 
 /// Waits, on a thread that has nothing else to do.
 pub(crate) fn pause(duration: std::time::Duration) {
+    // Whoever joins a cluster has nothing to do until it is time to ask again.
     std::thread::sleep(duration);
 }

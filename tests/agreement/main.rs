@@ -4,13 +4,15 @@
 //!     AGREEMENT_SEED=7 cargo test --test agreement one -- --nocapture     one seed, everything that happens
 //!     AGREEMENT_SEEDS=10000 cargo test --test agreement many -- --nocapture
 //!
-//! A run is a function of its seed. `world` is the scheduler, `process` what runs in it, `trouble` what goes wrong,
-//! `elections` how long the cluster is without a leader, `invariants` what is judged.
+//! A run is a function of its seed. `world` is the scheduler, `process` what runs in it, `operators` who asks for
+//! something, `trouble` what goes wrong, `elections` how long the cluster is without a leader, `invariants` what is
+//! judged.
 
 mod elections;
 mod invariants;
 #[path = "../simulation/network.rs"]
 mod network;
+mod operators;
 mod process;
 mod seeded_bugs;
 mod trouble;

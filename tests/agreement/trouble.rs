@@ -3,7 +3,15 @@
 //! Invariant: a plan is drawn from the seed before anything runs; every fault ends before healing begins, but for disks
 //! that were lost, of which there are never so many that what was agreed on could be lost with them.
 
-use crate::world::World;
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+
+use annulus::cluster::topology::TopologyLog;
+use annulus::message::consensus::Electorate;
+use annulus::types::{NodeNumber, RunId};
+
+use crate::process::Process;
+use crate::world::{Event, MS, TOLD_OF_NS, World};
 
 /// Kinds of fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,10 +73,18 @@ pub(crate) struct Fault {
 }
 
 /// Draws what goes wrong among so many processes from one time to another.
-pub(crate) fn plan(random: &mut fastrand::Rng, processes: usize, from_ns: u64, until_ns: u64) -> Vec<Fault> {
+///
+/// In a turbulent world voters end again and again while they vote.
+pub(crate) fn plan(
+    random: &mut fastrand::Rng,
+    processes: usize,
+    turbulent: bool,
+    from_ns: u64,
+    until_ns: u64,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut disks_lost = 0;
-    let upheavals = if random.bool() { 3 } else { 0 };
+    let upheavals = if turbulent { 3 } else { 0 };
     for number in 0..random.usize(4..16) {
         let drawn = Kind::ALL[random.usize(..Kind::ALL.len())];
         let kind = if number < upheavals { Kind::Upheaval } else { drawn };
@@ -130,11 +146,102 @@ impl<const BUG: usize> World<BUG> {
                 self.upheaval = begins;
                 self.network.late_permille = if begins { 1000 } else { 0 };
                 if begins {
-                    self.crash_leader();
+                    self.plan(self.now_ns, Event::Upset);
                 }
             }
             Kind::FalseDeath => self.tell_of(place, !begins),
         }
         self.network_changed();
+    }
+
+    pub(crate) fn crash(&mut self, place: usize, disk_lost: bool) {
+        // A disk that has the only copy of what was agreed on must not be lost: nobody promises anything then.
+        let disk_lost = disk_lost && self.can_spare_a_disk();
+        let process = &mut self.processes[place];
+        if process.up {
+            (process.up, process.machine) = (false, None);
+            process.life += 1;
+            process.deferred.clear();
+            let life = process.life;
+            self.note(&[6, place as u64], || format!("process {place} ends"));
+            self.plan(self.now_ns + TOLD_OF_NS, Event::TellOf { place, life, alive: false });
+        }
+        let process = &mut self.processes[place];
+        if disk_lost && process.disk.take().is_some() {
+            self.plan(self.now_ns + TOLD_OF_NS, Event::TellAll);
+            let process = &mut self.processes[place];
+            process.replaces = true;
+        }
+    }
+
+    /// The leader ends, again and again while the upheaval lasts.
+    pub(crate) fn crash_leader(&mut self) {
+        if self.upheaval {
+            self.plan(self.now_ns + 700 * MS, Event::Upset);
+        }
+        let leads = |process: &Process| process.machine.as_ref().is_some_and(TopologyLog::leads);
+        if let Some(place) = self.processes.iter().position(leads) {
+            self.crash(place, false);
+            self.plan(self.now_ns + 20 * MS, Event::Restart { place });
+        }
+    }
+
+    pub(crate) fn restart(&mut self, place: usize) {
+        let run = self.random.u64(1..);
+        let process = &mut self.processes[place];
+        if process.up {
+            return;
+        }
+        (process.up, process.entered) = (true, false);
+        process.run = RunId(NonZeroU64::new(run).expect("drawn from one on"));
+        let life = process.life;
+        self.note(&[7, place as u64], || format!("process {place} is started"));
+        self.start(place);
+        self.plan(self.now_ns, Event::Enter { place, life });
+        self.plan(self.now_ns + TOLD_OF_NS, Event::TellOf { place, life, alive: true });
+    }
+
+    pub(crate) fn pause(&mut self, place: usize, begins: bool) {
+        let process = &mut self.processes[place];
+        process.paused = if begins { process.paused + 1 } else { process.paused - 1 };
+        if process.paused == 0 {
+            for event in std::mem::take(&mut process.deferred) {
+                self.plan(self.now_ns, event);
+            }
+        }
+    }
+
+    /// Every other process is told whether one lives.
+    pub(crate) fn tell_of(&mut self, place: usize, alive: bool) {
+        if let Some(number) = self.processes[place].number() {
+            self.tell_of_node(number, alive);
+        }
+    }
+
+    /// Every process is told of every node that it knows of.
+    pub(crate) fn tell_all(&mut self) {
+        let known = self.processes.iter().filter_map(|process| process.machine.as_ref());
+        let numbers: BTreeSet<NodeNumber> =
+            known.flat_map(|machine| machine.topology().nodes.keys().copied()).collect();
+        for number in numbers {
+            let alive = self.place_of(number).is_some_and(|place| self.processes[place].runs());
+            self.tell_of_node(number, alive);
+        }
+    }
+
+    pub(crate) fn tell_of_node(&mut self, number: NodeNumber, alive: bool) {
+        for other in 0..self.processes.len() {
+            if self.processes[other].number() != Some(number) && self.processes[other].runs() {
+                self.act(other, |machine, now, out| machine.set_alive(now, number, alive, out));
+            }
+        }
+    }
+
+    /// Whether everybody knows of three voters at least: whoever knows of one alone needs that one for an election.
+    pub(crate) fn can_spare_a_disk(&self) -> bool {
+        let settled =
+            |electorate: &Electorate| electorate.voters.len() >= 3 && electorate.voters_outgoing.is_empty();
+        let mut machines = self.processes.iter().map(|process| process.machine.as_ref());
+        machines.all(|machine| machine.is_some_and(|machine| settled(machine.electorate())))
     }
 }

@@ -4,18 +4,17 @@
 //! it was planned. Messages travel as the bytes that nodes send to each other.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Display;
-use std::num::NonZeroU64;
 
-use annulus::cluster::topology::{Output, TopologyLog, Verdict};
-use annulus::message::consensus::{Electorate, Image};
+use annulus::cluster::topology::{Output, TopologyLog};
+use annulus::message::consensus::Electorate;
 use annulus::message::control::Control;
-use annulus::message::topology::{Command, Denial, Setting};
+use annulus::message::topology::Command;
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Split, split_frame};
-use annulus::types::{NodeNumber, RunId, Timestamp};
+use annulus::types::{NodeNumber, Timestamp};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::invariants::Invariant;
@@ -36,7 +35,7 @@ const FAULTS_UNTIL_NS: u64 = 9_000 * MS;
 const END_NS: u64 = 18_000 * MS;
 
 /// How long it takes until others take a process for dead, or for alive.
-const TOLD_OF_NS: u64 = 1_200 * MS;
+pub(crate) const TOLD_OF_NS: u64 = 1_200 * MS;
 
 /// Something that is going to happen.
 #[derive(Clone)]
@@ -58,6 +57,8 @@ pub(crate) enum Event {
         place: usize,
         life: u32,
     },
+    /// Whoever leads ends.
+    Upset,
     /// A process that is down is started.
     Restart {
         place: usize,
@@ -108,7 +109,7 @@ impl Count {
 
 /// A run.
 pub(crate) struct World<const BUG: usize> {
-    random: fastrand::Rng,
+    pub(crate) random: fastrand::Rng,
     pub(crate) now_ns: u64,
     planned: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
@@ -122,7 +123,7 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) upheaval: bool,
     /// Since when a majority of voters could have elected a leader.
     can_elect_since_ns: Option<u64>,
-    next_setting: u32,
+    pub(crate) next_setting: u32,
     /// What somebody was told is carried out.
     pub(crate) told: Vec<Command>,
     leaders: Leaders,
@@ -139,7 +140,9 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn new(seed: u64, prints: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let processes = [3, 4, 5, 6][random.usize(..4)];
-        let faults = plan(&mut random, processes, FAULTS_FROM_NS, FAULTS_UNTIL_NS);
+        // A bug is hunted where it may be met.
+        let turbulent = random.bool() || BUG > 0;
+        let faults = plan(&mut random, processes, turbulent, FAULTS_FROM_NS, FAULTS_UNTIL_NS);
         let mut world = Self::peaceful(processes, random, prints);
         for (fault, &Fault { begins_ns, ends_ns, .. }) in faults.iter().enumerate() {
             world.plan(begins_ns, Event::Begin { fault });
@@ -231,11 +234,11 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.now_ns)
     }
 
-    fn plan(&mut self, at_ns: u64, event: Event) {
+    pub(crate) fn plan(&mut self, at_ns: u64, event: Event) {
         self.sequence += 1;
         self.planned.push(Reverse((at_ns, self.sequence)));
         self.events.insert(self.sequence, event);
@@ -273,6 +276,7 @@ impl<const BUG: usize> World<BUG> {
                 }
             }
             Event::Enter { place, .. } => self.enter(place),
+            Event::Upset => self.crash_leader(),
             Event::Restart { place } => self.restart(place),
             Event::Set { ms } => self.set(ms),
             Event::TellOf { place, life, alive } => {
@@ -298,7 +302,7 @@ impl<const BUG: usize> World<BUG> {
     }
 
     /// Lets a machine act, and carries out its orders.
-    fn act<R: Default>(
+    pub(crate) fn act<R: Default>(
         &mut self,
         place: usize,
         act: impl FnOnce(&mut TopologyLog, Timestamp, &mut Orders<BUG>) -> R,
@@ -310,7 +314,7 @@ impl<const BUG: usize> World<BUG> {
         let ends = self.crash_midway == Some(place)
             || self.upheaval
                 && orders.0.iter().any(|order| matches!(order, Output::Persist(_)))
-                && self.random.u32(..3) == 0;
+                && self.random.bool();
         let crash_at = (ends && !orders.0.is_empty()).then(|| self.random.usize(..=orders.0.len()));
         for order in orders.0.drain(..crash_at.unwrap_or(orders.0.len())) {
             self.carry_out(place, order);
@@ -319,7 +323,7 @@ impl<const BUG: usize> World<BUG> {
             self.crash_midway = self.crash_midway.filter(|&crashing| crashing != place);
             self.crash(place, false);
             if self.upheaval {
-                let at_ns = self.now_ns + self.random.u64(MS / 10..8 * MS);
+                let at_ns = self.now_ns + self.random.u64(MS / 10..3 * MS);
                 self.plan(at_ns, Event::Restart { place });
             }
             return R::default();
@@ -393,193 +397,15 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
-    /// Asks somebody to have a command carried out, and whomever that one names; `true` if it is.
-    fn ask(&mut self, from: usize, first: usize, command: &Command) -> bool {
-        let mut place = first;
-        for _ in 0..2 {
-            let reached = from == place || self.network.is_whole(from, place);
-            if !reached || !self.processes[place].runs() || self.processes[place].machine.is_none() {
-                return false;
-            }
-            let verdict = self.act(place, |machine, now, out| Some(machine.ask(now, command, out)));
-            match verdict {
-                Some(Verdict::Elsewhere(Some(leader))) => match self.place_of(leader) {
-                    Some(next) => place = next,
-                    None => return false,
-                },
-                Some(Verdict::Denied(Denial::NameTaken(_))) => {
-                    // It was let in before and never heard of it: its operator does as the denial says.
-                    self.processes[from].replaces = true;
-                    return false;
-                }
-                Some(Verdict::Done) => {
-                    self.told.push(command.clone());
-                    self.count.carried_out += 1;
-                    return true;
-                }
-                _ => return false,
-            }
-        }
-        false
-    }
-
-    fn set(&mut self, ms: u32) {
-        let first = self.random.usize(..self.processes.len());
-        let command = Command::Set(Setting::DriftMaxMs(ms));
-        // A later one may have been carried out before: then this one is not asked for again.
-        let superseded = self
-            .told
-            .iter()
-            .any(|other| matches!(other, Command::Set(Setting::DriftMaxMs(later)) if *later >= ms));
-        let behind = |process: &Process| {
-            process.machine.as_ref().is_some_and(|machine| machine.topology().settings.drift_max_ms > ms)
-        };
-        if superseded || self.processes.iter().any(behind) || self.ask(first, first, &command) {
-            return;
-        }
-        let at_ns = self.now_ns + self.random.u64(20 * MS..200 * MS);
-        // Only the latest is asked for, lest an older one be carried out after it.
-        if ms == self.next_setting {
-            self.plan(at_ns, Event::Set { ms });
-        }
-    }
-
-    /// A process asks to be let in, until it is.
-    fn enter(&mut self, place: usize) {
-        if self.processes[place].entered {
-            return;
-        }
-        let first = self.random.usize(..self.processes.len());
-        let command = Command::Enter(self.processes[place].entrance());
-        if self.ask(place, first, &command) {
-            self.let_in(place);
-            return;
-        }
-        let life = self.processes[place].life;
-        let at_ns = self.now_ns + self.random.u64(50 * MS..150 * MS);
-        self.plan(at_ns, Event::Enter { place, life });
-    }
-
-    fn let_in(&mut self, place: usize) {
-        let name = self.processes[place].name.clone();
-        let machines = || self.processes.iter().filter_map(|process| process.machine.as_ref());
-        let knows = |machine: &&TopologyLog| {
-            let node = machine.topology().node_named(&name);
-            node.is_some_and(|(_, node)| node.run == self.processes[place].run)
-        };
-        let topology = machines().find(knows).expect("somebody said so").topology().clone();
-        let (number, _) = topology.node_named(&name).expect("it is there");
-        self.note(&[5, place as u64, u64::from(number.0)], || {
-            format!("process {place} is let in as {number:?}")
-        });
-        self.processes[place].entered = true;
-        self.count.let_in += 1;
-        if self.processes[place].number() != Some(number) {
-            self.processes[place].disk = Some((number, Image::admitted(topology)));
-            self.start(place);
-        }
-        self.plan(
-            self.now_ns + TOLD_OF_NS,
-            Event::TellOf { place, life: self.processes[place].life, alive: true },
-        );
-    }
-
-    fn start(&mut self, place: usize) {
+    pub(crate) fn start(&mut self, place: usize) {
         let (seed, now) = (self.random.u64(..), self.now());
         self.processes[place].start(seed, now);
         self.act(place, TopologyLog::handle_timeout);
     }
 
-    pub(crate) fn crash(&mut self, place: usize, disk_lost: bool) {
-        // A disk that has the only copy of what was agreed on must not be lost: nobody promises anything then.
-        let disk_lost = disk_lost && self.can_spare_a_disk();
-        let process = &mut self.processes[place];
-        if process.up {
-            (process.up, process.machine) = (false, None);
-            process.life += 1;
-            process.deferred.clear();
-            let life = process.life;
-            self.note(&[6, place as u64], || format!("process {place} ends"));
-            self.plan(self.now_ns + TOLD_OF_NS, Event::TellOf { place, life, alive: false });
-        }
-        let process = &mut self.processes[place];
-        if disk_lost && process.disk.take().is_some() {
-            self.plan(self.now_ns + TOLD_OF_NS, Event::TellAll);
-            let process = &mut self.processes[place];
-            process.replaces = true;
-        }
-    }
-
-    pub(crate) fn crash_leader(&mut self) {
-        let leads = |process: &Process| process.machine.as_ref().is_some_and(TopologyLog::leads);
-        if let Some(place) = self.processes.iter().position(leads) {
-            self.crash(place, false);
-            self.plan(self.now_ns + 20 * MS, Event::Restart { place });
-        }
-    }
-
-    pub(crate) fn restart(&mut self, place: usize) {
-        let run = self.random.u64(1..);
-        let process = &mut self.processes[place];
-        if process.up {
-            return;
-        }
-        (process.up, process.entered) = (true, false);
-        process.run = RunId(NonZeroU64::new(run).expect("drawn from one on"));
-        let life = process.life;
-        self.note(&[7, place as u64], || format!("process {place} is started"));
-        self.start(place);
-        self.plan(self.now_ns, Event::Enter { place, life });
-        self.plan(self.now_ns + TOLD_OF_NS, Event::TellOf { place, life, alive: true });
-    }
-
-    pub(crate) fn pause(&mut self, place: usize, begins: bool) {
-        let process = &mut self.processes[place];
-        process.paused = if begins { process.paused + 1 } else { process.paused - 1 };
-        if process.paused == 0 {
-            for event in std::mem::take(&mut process.deferred) {
-                self.plan(self.now_ns, event);
-            }
-        }
-    }
-
-    /// Every other process is told whether one lives.
-    pub(crate) fn tell_of(&mut self, place: usize, alive: bool) {
-        if let Some(number) = self.processes[place].number() {
-            self.tell_of_node(number, alive);
-        }
-    }
-
-    /// Every process is told of every node that it knows of.
-    fn tell_all(&mut self) {
-        let known = self.processes.iter().filter_map(|process| process.machine.as_ref());
-        let numbers: BTreeSet<NodeNumber> =
-            known.flat_map(|machine| machine.topology().nodes.keys().copied()).collect();
-        for number in numbers {
-            let alive = self.place_of(number).is_some_and(|place| self.processes[place].runs());
-            self.tell_of_node(number, alive);
-        }
-    }
-
-    fn tell_of_node(&mut self, number: NodeNumber, alive: bool) {
-        for other in 0..self.processes.len() {
-            if self.processes[other].number() != Some(number) && self.processes[other].runs() {
-                self.act(other, |machine, now, out| machine.set_alive(now, number, alive, out));
-            }
-        }
-    }
-
     /// Who can talk to whom is another now: elections may take their time again.
     pub(crate) fn network_changed(&mut self) {
         self.can_elect_since_ns = None;
-    }
-
-    /// Whether everybody knows of three voters at least: whoever knows of one alone needs that one for an election.
-    fn can_spare_a_disk(&self) -> bool {
-        let settled =
-            |electorate: &Electorate| electorate.voters.len() >= 3 && electorate.voters_outgoing.is_empty();
-        let mut machines = self.processes.iter().map(|process| process.machine.as_ref());
-        machines.all(|machine| machine.is_some_and(|machine| settled(machine.electorate())))
     }
 
     fn latest_electorate(&self) -> Option<Electorate> {

@@ -183,6 +183,7 @@ fn a_reply_for_a_client_that_has_gone_is_told_to_nobody_else() {
     }
 }
 
+/// Sends a process a signal.
 pub(crate) fn kill(pid: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
     rustix::process::kill_process(pid, signal).expect("it runs");

@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod load;
 mod nodes;
+mod patience;
 mod serving;
 mod strangers;
 mod topology;

@@ -3,7 +3,9 @@
 use annulus::client::Error;
 use annulus::message::Refusal;
 use annulus::types::Level;
+use rustix::process::Signal;
 
+use crate::faults::kill;
 use crate::harness::{Client, Reply};
 use crate::nodes::Cluster;
 
@@ -74,6 +76,54 @@ fn a_pipeline_is_answered_in_its_order() {
         assert_eq!(client.reply(), expected);
     }
 }
+
+#[test]
+fn a_client_chooses_how_many_replicas_it_waits_for() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.resp(0);
+    assert_eq!(client.call(&["CONSISTENCY"]), Reply::bulk("quorum"));
+    assert_eq!(client.call(&["AT", "all", "SET", "k", "v"]), Reply::ok());
+    assert_eq!(client.call(&["at", "One", "GET", "k"]), Reply::bulk("v"));
+    let linearizable = client.call(&["AT", "linearizable", "GET", "k"]).error();
+    assert!(linearizable.starts_with("UNAVAILABLE linearizable"), "{linearizable}");
+    for (command, expected) in WRONG_LEVELS {
+        assert_eq!(client.call(command).error(), expected, "{command:?}");
+    }
+
+    // Two of three copies are left: enough for a quorum, not for all.
+    kill(cluster.nodes[2].child.id(), Signal::KILL);
+    let unmet = |reply: Reply| {
+        let Reply::Error(error) = reply else { return false };
+        assert!(error.starts_with("UNAVAILABLE ") || error.starts_with("TIMEOUT "), "{error}");
+        true
+    };
+    crate::harness::wait_until("quorum is met", || client.call(&["SET", "k", "w"]) == Reply::ok());
+    assert!(unmet(client.call(&["AT", "all", "SET", "k", "x"])));
+    assert_eq!(client.call(&["AT", "one", "SET", "k", "y"]), Reply::ok());
+    assert_eq!(client.call(&["CONSISTENCY"]), Reply::bulk("quorum"), "AT is for one command only");
+    assert_eq!(client.call(&["CONSISTENCY", "ALL"]), Reply::ok());
+    assert!(unmet(client.call(&["GET", "k"])));
+    assert_eq!(client.call(&["AT", "quorum", "GET", "k"]), Reply::bulk("y"));
+
+    // One is left, which is not enough for a quorum.
+    kill(cluster.nodes[1].child.id(), Signal::KILL);
+    crate::harness::wait_until("it is not waited for", || {
+        client.call(&["AT", "quorum", "GET", "k"]).error().starts_with("UNAVAILABLE ")
+    });
+    assert_eq!(client.call(&["CONSISTENCY", "one"]), Reply::ok());
+    assert_eq!(client.call(&["SET", "k", "z"]), Reply::ok());
+    assert_eq!(client.call(&["GET", "k"]), Reply::bulk("z"));
+    assert_eq!(client.call(&["RESET"]), Reply::Simple("RESET".into()));
+    assert_eq!(client.call(&["CONSISTENCY"]), Reply::bulk("quorum"));
+}
+
+/// What is refused before any replica is asked.
+const WRONG_LEVELS: [(&[&str], &str); 4] = [
+    (&["CONSISTENCY", "two"], "ERR unknown level 'two': use one, quorum, all or linearizable"),
+    (&["AT", "any", "GET", "k"], "ERR unknown level 'any': use one, quorum, all or linearizable"),
+    (&["AT", "one", "NOSUCH", "k"], "ERR unknown command 'NOSUCH' behind AT level"),
+    (&["AT", "one", "GET"], "ERR wrong number of arguments for 'get' command"),
+];
 
 #[test]
 fn what_needs_agreement_is_refused_and_says_so() {

@@ -1,14 +1,19 @@
 //! Whoever is not a node of the cluster, at the port that is for nodes.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU64;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use annulus::message::control::{Control, TimeTold};
+use annulus::protocol::Limits;
+use annulus::protocol::control::{decode_control, encode_control};
+use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::handshake::{
     HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake, encode_handshake,
 };
-use annulus::types::{ClusterId, NodeNumber, RunId};
+use annulus::types::{ClusterId, NodeNumber, RunId, WallTime};
 
 use crate::harness::assert_serves;
 use crate::nodes::Cluster;
@@ -65,4 +70,42 @@ fn strangers_are_told_what_is_wrong_and_do_no_harm() {
 fn silence_at_the_port_for_nodes_ends_in_time() {
     let cluster = Cluster::start(3);
     assert!(say(cluster.peer(1), b"").is_empty());
+}
+
+#[test]
+fn a_node_whose_clock_is_an_hour_off_is_not_let_in_and_says_why() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let seed = listener.local_addr().unwrap().to_string();
+    let directory = std::env::temp_dir().join(format!("annulus-wrong-clock-{}", std::process::id()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
+    command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--id", "n2", "--join", &seed]);
+    command.arg("--data-dir").arg(&directory).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    // Somebody of a cluster whose clocks are an hour ahead of this machine's.
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut introduction = [0; HANDSHAKE_BYTES];
+    stream.read_exact(&mut introduction).unwrap();
+    let theirs = decode_handshake(&introduction).unwrap();
+    assert_eq!(theirs.purpose, Purpose::Join);
+    let own = Handshake { purpose: Purpose::Welcome, cluster: ClusterId(1), node: NodeNumber(1), ..theirs };
+    stream.write_all(&encode_handshake(&own)).unwrap();
+    let mut question = vec![0; 256];
+    let length = stream.read(&mut question).unwrap();
+    let Ok(Split::Frame(frame)) = split_frame(&question[..length], &Limits::default()) else {
+        panic!("a frame")
+    };
+    let Ok(Control::Time(TimeTold { asked_at, .. })) = decode_control(frame) else {
+        panic!("it asks for the time")
+    };
+    let answered_at = Some(WallTime(asked_at.0 + 3_600_000));
+    let mut answer = Vec::new();
+    encode_control(&Control::Time(TimeTold { asked_at, answered_at }), &mut answer);
+    stream.write_all(&answer).unwrap();
+    let line = said.find(|line| line.contains("its clock is")).expect("it says why");
+    assert!(line.contains("ms ahead of this one's: correct the one that is wrong"), "{line}");
+    assert_eq!(child.try_wait().unwrap(), None, "it tries on");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
 }

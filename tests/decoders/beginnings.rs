@@ -6,7 +6,7 @@ use annulus::message::{Condition, Envelope, ExpiryChange, Outcome, Refusal, Repl
 use annulus::protocol::client::{RequestBatchWriter, encode_request, encode_response};
 use annulus::protocol::gossip::GossipCodec;
 use annulus::protocol::handshake::{Handshake, LinkRefusal, Purpose, encode_handshake};
-use annulus::protocol::peer::{encode_answer, encode_inquiry};
+use annulus::protocol::peer::{Heartbeat, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{Greeting, Preamble, encode_greeting, encode_preamble};
 use annulus::types::{ClusterId, Epoch, Incarnation, Level, NodeNumber, RunId, Version, WallTime};
 use foca::{Codec, Header, Member, Message, State};
@@ -166,6 +166,11 @@ fn messages() -> Vec<Vec<u8>> {
     for verdict in verdicts {
         let mut input = Vec::new();
         encode_answer(&Answer { operation, verdict }, &mut input);
+        inputs.push(input);
+    }
+    for heartbeat in [Heartbeat::Call, Heartbeat::Response] {
+        let mut input = Vec::new();
+        encode_heartbeat(heartbeat, &mut input);
         inputs.push(input);
     }
     inputs

@@ -11,7 +11,7 @@ use annulus::protocol::client::{decode_request, decode_response, encode_request,
 use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
-use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer, encode_inquiry};
+use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{
     PREAMBLE_BYTES, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
 };
@@ -148,6 +148,9 @@ pub(crate) fn peer_message(bytes: &[u8]) {
             is_canonical(frame, |out| encode_inquiry(&inquiry, out));
         }
         Ok(PeerMessage::Answer(answer)) => is_canonical(frame, |out| encode_answer(&answer, out)),
+        Ok(PeerMessage::Heartbeat(heartbeat)) => {
+            is_canonical(frame, |out| encode_heartbeat(heartbeat, out));
+        }
         Err(error) => assert!(error.ends_connection),
     }
 }

@@ -30,6 +30,39 @@ fn empty_requests_are_no_requests() {
 }
 
 #[test]
+fn a_node_that_is_alone_meets_every_level() {
+    let node = node(|_| {});
+    let mut client = Client::connect(node.address());
+    assert_eq!(client.call(&["CONSISTENCY"]), Reply::bulk("quorum"));
+    for level in ["one", "QUORUM", "All", "linearizable"] {
+        assert_eq!(client.call(&["CONSISTENCY", level]), Reply::ok());
+        assert_eq!(client.call(&["CONSISTENCY"]), Reply::bulk(level.to_lowercase()));
+        assert_eq!(client.call(&["AT", level, "SET", "k", level]), Reply::ok());
+        assert_eq!(client.call(&["at", level, "get", "k"]), Reply::bulk(level));
+        assert_eq!(client.call(&["AT", level, "DEL", "k", "none"]), Reply::Integer(1));
+    }
+    assert_eq!(client.call(&["AT", "all", "INCRBY", "n", "5"]), Reply::Integer(5));
+    assert_eq!(client.call(&["AT", "one", "PING"]), Reply::Simple("PONG".into()));
+    // One whose answer takes what all workers know.
+    assert_eq!(client.call(&["AT", "one", "SLOWLOG", "LEN"]), Reply::Integer(0));
+    let cases: [(&[&str], &str); 8] = [
+        (&["CONSISTENCY", "two"], "ERR unknown level 'two': use one, quorum, all or linearizable"),
+        (&["CONSISTENCY", "one", "all"], "ERR wrong number of arguments for 'consistency' command"),
+        (&["AT", "", "GET", "k"], "ERR unknown level '': use one, quorum, all or linearizable"),
+        (&["AT", "one"], "ERR wrong number of arguments for 'at' command"),
+        (&["AT", "one", "NOSUCH"], "ERR unknown command 'NOSUCH' behind AT level"),
+        (&["AT", "one", "AT", "all", "GET", "k"], "ERR AT cannot stand behind AT: give one level"),
+        (&["AT", "one", "GET", "k", "l"], "ERR wrong number of arguments for 'get' command"),
+        (&["AT", "one", "SET", "k", "v", "EX", "0"], "ERR invalid expire time in 'set' command"),
+    ];
+    for (command, expected) in cases {
+        assert_eq!(client.call(command).error(), expected, "{command:?}");
+    }
+    client.call(&["RESET"]);
+    assert_eq!(client.call(&["CONSISTENCY"]), Reply::bulk("quorum"));
+}
+
+#[test]
 fn errors_say_what_is_wrong_and_change_nothing() {
     let node = node(|_| {});
     let mut client = Client::connect(node.address());

@@ -252,6 +252,7 @@ impl<const BUG: usize> World<BUG> {
                 node.coordinator.answer(NodeNumber(from as u16), &answer, &mut self.sink);
                 self.carry_out(to);
             }
+            PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
         }
     }
 

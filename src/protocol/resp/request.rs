@@ -118,6 +118,12 @@ impl<'a> Arguments<'a> {
         })
     }
 
+    /// The same request without its first `count` arguments.
+    #[must_use]
+    pub fn behind(&self, count: usize) -> Self {
+        Self { list: &self.list[count.min(self.list.len())..], ..*self }
+    }
+
     /// The arguments from `first` on, `step` apart.
     pub fn iter_from(&self, first: usize, step: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let whole = *self;

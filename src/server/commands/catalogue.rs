@@ -4,7 +4,7 @@ use crate::operation::glob;
 use crate::protocol::resp::request::Arguments;
 use crate::protocol::resp::{RespVersion, reply};
 use crate::server::commands::objects::help;
-use crate::server::commands::{Access, COMMANDS, Command, CommandError, Context, entry, find};
+use crate::server::commands::{Access, COMMANDS, Command, CommandError, Context, entry, find, fits};
 
 const HELP: &[&str] = &[
     "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -90,12 +90,7 @@ fn get_keys(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), 
     let Some(first) = command.keys.first else {
         return Err(refused("ERR The command has no key arguments"));
     };
-    let fits = if command.arity >= 0 {
-        given == command.arity as usize
-    } else {
-        given >= usize::from(command.arity.unsigned_abs())
-    };
-    if !fits {
+    if !fits(command, given) {
         return Err(refused("ERR Invalid number of arguments specified for command"));
     }
     let last = if command.keys.last < 0 { given - 1 } else { command.keys.last as usize };

@@ -10,9 +10,11 @@ mod catalogue;
 mod client_filter;
 mod clients;
 mod config;
+mod error;
 mod expiry;
 mod info;
 mod keys;
+mod level;
 mod node;
 mod numbers;
 mod objects;
@@ -36,8 +38,12 @@ use crate::types::{KeyHash, WallTime};
 
 pub(crate) use client_filter::ClientFilter;
 pub(crate) use clients::describe;
+pub(crate) use error::CommandError;
 pub(crate) use info::{info, latencies, stats_counters};
+pub(crate) use level::{AT, Leveled};
 pub(crate) use strings::{check_sizes, plain_write};
+
+use error::{QUOTED_BYTES_MAX, quoted};
 
 /// The number of a command: its place in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,6 +176,7 @@ const ADMIN: &[&str] = &["loading", "stale"];
 #[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
     command("append",      3,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, strings::append),
+    command("at",          -3, CONNECTION, NO_KEYS,         Access::None,            level::at),
     command("auth",        -2, STRANGER,   NO_KEYS,         Access::None,            clients::auth),
     command("bitcount",    -2, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitcount),
     command("bitop",       -4, WRITE_SLOW, BEHIND_FIRST,    Access::ReadModifyWrite, several::bitop),
@@ -177,6 +184,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("client",      -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
     command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            catalogue::command),
     command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            config::config),
+    command("consistency", -1, CONNECTION, NO_KEYS,         Access::None,            level::consistency),
     command("copy",        -3, WRITE_SLOW, TWO_KEYS,        Access::ReadModifyWrite, several::copy),
     command("dbsize",      1,  READ,       NO_KEYS,         Access::Read,            keys::dbsize),
     command("decr",        2,  WRITE,      ONE_KEY,         Access::ReadModifyWrite, numbers::decr),
@@ -327,16 +335,20 @@ pub(crate) fn entry(id: CommandId) -> &'static Command {
     &COMMANDS[usize::from(id.0)]
 }
 
+/// Whether a command takes so many arguments, its name counted.
+#[inline(always)]
+pub(crate) const fn fits(command: &Command, given: usize) -> bool {
+    let arity = command.arity;
+    if arity >= 0 { given == arity as usize } else { given >= arity.unsigned_abs() as usize }
+}
+
 /// Runs a command: one reply to `out`, whatever happens.
 #[inline(always)]
 pub(crate) fn execute(context: &mut Context<'_>, id: CommandId, arguments: &Arguments<'_>) {
     let operation = u16::from(id.0);
     context.engine.recorder.count(operation);
-    let arity = context.command.arity;
-    let given = arguments.len();
-    let fits = if arity >= 0 { given == arity as usize } else { given >= usize::from(arity.unsigned_abs()) };
     let mark = context.out.mark();
-    let result = if !fits {
+    let result = if !fits(context.command, arguments.len()) {
         Err(CommandError::Arity)
     } else if context.engine.times_all {
         run_timed(context, arguments)
@@ -373,18 +385,6 @@ fn run_timed(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(),
     result
 }
 
-/// Bytes that are quoted of a command's name, and of all its arguments together.
-const QUOTED_BYTES_MAX: usize = 128;
-
-/// Bytes that are quoted of an option that is none.
-const OPTION_BYTES_MAX: usize = 4096;
-
-/// What is quoted of `bytes`: as Redis does, what C would take for a text, up to a zero byte.
-fn quoted(bytes: &[u8], bytes_max: usize) -> &[u8] {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    &bytes[..end.min(bytes_max)]
-}
-
 /// Answers a request whose command is not in the table.
 #[cold]
 pub(crate) fn refuse_unknown(engine: &mut Engine, out: &mut Output, arguments: &Arguments<'_>) {
@@ -406,92 +406,6 @@ pub(crate) fn refuse_unknown(engine: &mut Engine, out: &mut Output, arguments: &
     text.extend_from_slice(b", with args beginning with: ");
     text.extend_from_slice(&listed);
     reply::error(out.bytes(), &text);
-}
-
-/// Why a command was not done. Nothing was changed, but by MSET, whose keys are written one after the other.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum CommandError {
-    #[error("ERR wrong number of arguments")]
-    Arity,
-    #[error("ERR syntax error")]
-    Syntax,
-    #[error("ERR value is not an integer or out of range")]
-    NotAnInteger,
-    #[error("ERR value is not a valid float")]
-    NotAFloat,
-    #[error("ERR increment would produce NaN or Infinity")]
-    NotFinite,
-    #[error("ERR bit offset is not an integer or out of range")]
-    BitOffset,
-    #[error("ERR offset is out of range")]
-    Offset,
-    #[error("ERR increment or decrement would overflow")]
-    Overflow,
-    #[error("ERR decrement would overflow")]
-    DecrementOverflow,
-    #[error("ERR invalid expire time")]
-    ExpireTime,
-    #[error("ERR invalid cursor")]
-    Cursor,
-    #[error("ERR key is longer than the limit of {0} bytes")]
-    KeyTooLarge(usize),
-    #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
-    ValueTooLarge,
-    #[error("ERR the reply is longer than the limit of {0} bytes: ask for less at once")]
-    AnswerTooLarge(usize),
-    #[error("OOM command not allowed when used memory > 'maxmemory': remove keys or raise --memory-max")]
-    OutOfMemory,
-    /// What else there is, in full; it may quote a client's bytes.
-    #[error("{}", String::from_utf8_lossy(.0))]
-    Other(Vec<u8>),
-}
-
-impl CommandError {
-    const fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotAnInteger
-            | Self::NotAFloat
-            | Self::NotFinite
-            | Self::Overflow
-            | Self::DecrementOverflow => ErrorKind::State,
-            Self::KeyTooLarge(_) | Self::ValueTooLarge | Self::AnswerTooLarge(_) => ErrorKind::TooLarge,
-            Self::OutOfMemory => ErrorKind::OutOfMemory,
-            _ => ErrorKind::Command,
-        }
-    }
-
-    #[cold]
-    fn answer(&self, context: &mut Context<'_>, operation: Option<u16>) {
-        context.engine.recorder.error(self.kind(), operation);
-        reply::error(context.out.bytes(), self.text(context.command.name));
-    }
-
-    /// What a client of the command of this name is told.
-    pub(crate) fn text(&self, name: &str) -> Vec<u8> {
-        match self {
-            Self::Arity => format!("ERR wrong number of arguments for '{name}' command").into(),
-            Self::ExpireTime => format!("ERR invalid expire time in '{name}' command").into(),
-            Self::Other(text) => text.clone(),
-            other => other.to_string().into(),
-        }
-    }
-
-    /// An error that quotes what a client said, between two texts.
-    fn quoting(before: &str, said: &[u8], behind: &str) -> Self {
-        Self::Other([before.as_bytes(), quoted(said, OPTION_BYTES_MAX), behind.as_bytes()].concat())
-    }
-
-    /// A subcommand that the command does not have.
-    fn subcommand(command: &str, given: &[u8]) -> Self {
-        let given = quoted(given, QUOTED_BYTES_MAX);
-        Self::quoting("ERR unknown subcommand '", given, &format!("'. Try {command} HELP."))
-    }
-
-    /// A subcommand given too few or too many arguments.
-    fn subcommand_arity(command: &str, given: &[u8]) -> Self {
-        let given = String::from_utf8_lossy(given).to_lowercase();
-        Self::Other(format!("ERR wrong number of arguments for '{command}|{given}' command").into())
-    }
 }
 
 #[cfg(test)]

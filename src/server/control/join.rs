@@ -6,14 +6,16 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
+use crate::config::DRIFT_MAX_DEFAULT;
 use crate::config::control::{ASK_PAUSE, JOIN_TIMEOUT};
-use crate::message::control::{Control, Told};
+use crate::message::control::{Control, TimeTold, Told};
 use crate::message::topology::{Command, Denial, Entrance, Topology};
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
 use crate::protocol::frame::{Split, split_frame};
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, Purpose, decode_handshake, encode_handshake};
-use crate::server::clock::pause;
+use crate::server::clock::{Clock, pause};
+use crate::server::control::clocks::ahead_ms;
 use crate::types::{ClusterId, NodeNumber};
 
 /// What a node that joins is told, when it is let in.
@@ -66,20 +68,32 @@ fn ask(address: SocketAddr, entrance: &Entrance) -> io::Result<Told> {
         _ => return Err(io::Error::other("it is no node")),
     }
     let mut request = Vec::new();
+    let asked_at = Clock::start().wall();
+    encode_control(&Control::Time(TimeTold { asked_at, answered_at: None }), &mut request);
+    stream.write_all(&request)?;
+    if let Control::Time(told) = hear(&mut stream)?
+        && let Some(ahead_ms) = ahead_ms(told, Clock::start().wall())
+        && ahead_ms.unsigned_abs() > DRIFT_MAX_DEFAULT.as_millis() as u64
+    {
+        let said = format!("its clock is {ahead_ms} ms ahead of this one's: correct the one that is wrong");
+        return Err(io::Error::other(said));
+    }
+    request.clear();
     encode_control(&Control::Ask(Box::new(Command::Enter(entrance.clone()))), &mut request);
     stream.write_all(&request)?;
-    answer(&mut stream)
+    match hear(&mut stream)? {
+        Control::Told(told) => Ok(*told),
+        _ => Err(io::Error::other("it answered something else")),
+    }
 }
 
-fn answer(stream: &mut TcpStream) -> io::Result<Told> {
+/// One message.
+fn hear(stream: &mut TcpStream) -> io::Result<Control> {
     let limits = Limits { frame_bytes_max: CONTROL_BYTES_MAX, ..Limits::default() };
     let (mut answer, mut part) = (Vec::new(), [0; 4096]);
     loop {
         if let Split::Frame(frame) = split_frame(&answer, &limits).map_err(io::Error::other)? {
-            return match decode_control(frame).map_err(io::Error::other)? {
-                Control::Told(told) => Ok(*told),
-                _ => Err(io::Error::other("it answered something else")),
-            };
+            return decode_control(frame).map_err(io::Error::other);
         }
         match stream.read(&mut part)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),

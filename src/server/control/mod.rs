@@ -10,9 +10,11 @@
 //!                     workers ◄── Outlook (mailboxes) ◄────┘
 //! ```
 
+mod clocks;
 mod file;
 mod guests;
 mod join;
+mod publish;
 mod start;
 
 use std::collections::BTreeMap;
@@ -27,23 +29,25 @@ use mio::{Events, Poll, Token};
 
 use crate::cluster::ring::Ring;
 use crate::cluster::topology::{Output, TopologyLog, Verdict};
-use crate::config::control::{ASK_PAUSE, CEILING_AHEAD, CEILING_INTERVAL, CEILING_NEAR, HAND_OVER_TIMEOUT};
-use crate::message::control::{Control as Said, Told};
+use crate::config::control::{
+    ASK_PAUSE, CEILING_AHEAD, CEILING_INTERVAL, CEILING_NEAR, CLOCK_INTERVAL, HAND_OVER_TIMEOUT,
+};
+use crate::message::control::{Control as Said, TimeTold, Told};
 use crate::message::metadata::Metadata;
-use crate::message::topology::{Command, Entrance, NodeState};
+use crate::message::topology::{Command, Entrance};
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
 use crate::protocol::handshake::{Handshake, Purpose};
 use crate::server::clock::Clock;
 use crate::server::engine::Shared;
 use crate::server::link::{Change, Link, LinkError};
-use crate::server::roster::{Known, Outlook, Roster};
-use crate::server::worker;
+use crate::server::roster::{Outlook, Roster};
 use crate::types::{NodeNumber, Timestamp, WallTime};
 
 pub use start::BeginError;
 pub(crate) use start::{Beginning, begin};
 
+use clocks::{Clocks, Comparison};
 use file::MetadataFile;
 use guests::Guests;
 
@@ -93,6 +97,10 @@ pub(crate) struct Control {
     changed: bool,
     entered: bool,
     ask_at: Timestamp,
+    clocks: Clocks,
+    clocks_at: Timestamp,
+    /// The last comparison of clocks, which was told.
+    compared: Comparison,
     ceiling_at: Timestamp,
     look_around_at: Timestamp,
     stop_at: Option<Timestamp>,
@@ -120,6 +128,9 @@ impl Control {
             changed: true,
             entered: false,
             ask_at: Timestamp::default(),
+            clocks: Clocks::default(),
+            clocks_at: Timestamp::default(),
+            compared: Comparison::Waiting,
             ceiling_at: Timestamp::default(),
             look_around_at: Timestamp::default(),
             stop_at: None,
@@ -154,6 +165,7 @@ impl Control {
                 self.look_around_at = now.after(LOOK_AROUND);
                 self.bury(now)?;
             }
+            self.ask_for_clocks(now);
             self.enter(now)?;
             self.raise_ceiling(now)?;
             self.publish();
@@ -240,8 +252,17 @@ impl Control {
                 Told::Denied(denial) => Err(io::Error::other(denial)),
                 Told::Done(_) | Told::Later | Told::Elsewhere(_) => Ok(()),
             },
+            Said::Time(told) => {
+                let wall = self.clock.wall();
+                match (source, told.answered_at) {
+                    (_, None) => self.say(source, &Said::Time(TimeTold { answered_at: Some(wall), ..told })),
+                    (Source::Link(node), Some(_)) => self.clocks.hear(node, told, wall),
+                    (Source::Guest(_), Some(_)) => {}
+                }
+                Ok(())
+            }
             // Not spoken yet.
-            Said::Gossip(_) | Said::Time(_) => Ok(()),
+            Said::Gossip(_) => Ok(()),
         }
     }
 
@@ -350,6 +371,9 @@ impl Control {
             return Ok(());
         }
         self.ask_at = now.after(ASK_PAUSE);
+        if !self.has_right_time() {
+            return Ok(());
+        }
         let command = Command::Enter(self.entrance.clone());
         match self.act(|log, out| log.ask(now, &command, out))? {
             Verdict::Done => {
@@ -361,6 +385,36 @@ impl Control {
             Verdict::Elsewhere(None) | Verdict::UnderWay => {}
         }
         Ok(())
+    }
+
+    fn ask_for_clocks(&mut self, now: Timestamp) {
+        if now < self.clocks_at {
+            return;
+        }
+        // Often until it takes part, and then no more: its own time does not jump.
+        self.clocks_at = now.after(CLOCK_INTERVAL);
+        if !self.entered {
+            let asked_at = self.clock.wall();
+            let nodes: Vec<NodeNumber> = self.links.keys().copied().collect();
+            for node in nodes {
+                self.say(Source::Link(node), &Said::Time(TimeTold { asked_at, answered_at: None }));
+            }
+        }
+    }
+
+    /// Whether most others agree with this node's clock; says so if not.
+    fn has_right_time(&mut self) -> bool {
+        let others: Vec<NodeNumber> = self.links.keys().copied().collect();
+        let compared = self.clocks.compare(&others, self.log.topology().settings.drift_max_ms);
+        if compared != self.compared {
+            self.compared = compared;
+            if let Comparison::Apart(ahead_ms) = compared {
+                tracing::error!(
+                    "this node does not take part: most others' clocks are {ahead_ms} ms ahead of its own; correct it"
+                );
+            }
+        }
+        compared == Comparison::Agrees
     }
 
     /// Puts a later ceiling on disk if versions come near the one that is there.
@@ -379,64 +433,6 @@ impl Control {
         Ok(())
     }
 
-    /// Tells all threads of what has changed.
-    fn publish(&mut self) {
-        if std::mem::take(&mut self.changed) {
-            self.renew();
-        }
-        let Some((outlook, handed)) = &mut self.outlook else { return };
-        for (mailbox, handed) in self.shared.mailboxes.iter().zip(handed.iter_mut()) {
-            if !*handed {
-                *handed = mailbox.send(worker::Message::Adopt(Arc::clone(outlook))).is_ok();
-            }
-        }
-        if handed.iter().all(|handed| *handed) {
-            self.outlook = None;
-        }
-    }
-
-    fn renew(&mut self) {
-        let topology = self.log.topology().clone();
-        let own = self.metadata.number;
-        let addresses: BTreeMap<_, _> = topology
-            .nodes
-            .iter()
-            .filter(|(number, _)| **number != own)
-            .map(|(&number, node)| (number, node.peer_address))
-            .collect();
-        self.links.retain(|node, link| addresses.get(node) == Some(&link.address));
-        for (&node, &address) in &addresses {
-            let token = Token(LINKS + usize::from(node.0));
-            self.links.entry(node).or_insert_with(|| Link::new(address, token, false));
-        }
-        self.dead.retain(|node| addresses.contains_key(node));
-        self.unreachable.retain(|node, _| addresses.contains_key(node));
-        let node = topology.nodes.get(&own).filter(|node| node.run == self.roster.own.run);
-        self.entered = node.is_some();
-        let serves = topology.open && node.is_some();
-        let ring = if serves { Arc::new(topology.ring()) } else { Arc::new(nobody()) };
-        self.ring = Some(Arc::clone(&ring));
-        let milliseconds = |ms: u32| Duration::from_millis(u64::from(ms));
-        let outlook = Outlook {
-            epoch: topology.epoch,
-            ring,
-            incarnation: node.map(|node| node.incarnation),
-            serving: serves && node.is_some_and(|node| node.state == NodeState::Active),
-            addresses,
-            dead: self.dead.clone(),
-            drift_max: milliseconds(topology.settings.drift_max_ms),
-            operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
-        };
-        self.outlook = Some((Arc::new(outlook), vec![false; self.shared.mailboxes.len()]));
-        self.roster.set_known(Known {
-            topology,
-            leadership: self.log.leadership(),
-            voters: self.log.electorate().voters.clone(),
-            dead: self.dead.clone(),
-            entered: self.entered,
-        });
-    }
-
     /// Lets another lead before it stops, if this node does; `true` when it may stop.
     fn has_stopped(&mut self, now: Timestamp) -> io::Result<bool> {
         if !self.shared.stopping.load(Ordering::Relaxed) {
@@ -450,9 +446,4 @@ impl Control {
         let alone = self.log.electorate().voters.len() <= 1;
         Ok(alone || !self.log.leads() || self.stop_at.is_some_and(|at| now >= at))
     }
-}
-
-/// A ring that nobody has a place on.
-fn nobody() -> Ring {
-    Ring::new(&[], std::num::NonZeroUsize::MIN, 0)
 }

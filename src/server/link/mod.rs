@@ -1,9 +1,10 @@
 //! A link to another node, from the side that connects: a worker's, on which its coordinator asks and answers come
 //! back, or the control thread's, on which each says what it has to say.
 //!
-//! Invariant: a link that is up has been welcomed by the node it is for, in the life that this node knows; one that is
-//! not up holds nothing to be sent. Whoever is silent too long while an answer is waited for has lost its link: that
-//! says nothing about whether it lives, only that there is no use in waiting here. It decides nothing else.
+//! Invariant: a link that is up has been welcomed by the node it is for, in the life that this node knows; one that
+//! is not up holds nothing to be sent. A link on which nothing is asked carries heartbeats, so that an answer is
+//! always waited for sooner or later. Whoever is silent too long meanwhile has lost its link: that says nothing about
+//! whether it lives, only that there is no use in waiting here. It decides nothing else.
 
 mod wire;
 
@@ -14,9 +15,10 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::config::link::{HANDSHAKE_TIMEOUT, RETRY_PAUSE, SILENCE_MAX};
+use crate::config::link::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, RETRY_PAUSE, SILENCE_MAX};
 use crate::protocol::handshake::encode_handshake;
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake};
+use crate::protocol::peer::{Heartbeat, encode_heartbeat};
 use crate::types::Timestamp;
 
 pub(crate) use wire::Wire;
@@ -40,6 +42,8 @@ enum State {
     /// Messages may go.
     Up {
         wire: Wire,
+        /// When something was sent last.
+        sent_at: Timestamp,
         /// Since when an answer is waited for and nothing came.
         silent_since: Option<Timestamp>,
     },
@@ -123,14 +127,18 @@ impl Link {
 
     /// Sends `staged` and what else is to be sent; what a link that is not up is given is dropped.
     pub(crate) fn send(&mut self, staged: &mut Vec<u8>, now: Timestamp) -> Change {
-        let State::Up { wire, silent_since } = &mut self.state else {
+        let State::Up { wire, sent_at, silent_since } = &mut self.state else {
             staged.clear();
             return Change::None;
         };
         wire.send(staged);
         if wire.waiting_bytes() == 0 {
-            return Change::None;
+            if !self.answered || now < sent_at.after(HEARTBEAT_INTERVAL) {
+                return Change::None;
+            }
+            encode_heartbeat(Heartbeat::Call, wire.output());
         }
+        *sent_at = now;
         if self.answered {
             silent_since.get_or_insert(now);
         }
@@ -190,7 +198,7 @@ impl Link {
         wire.stream().set_nodelay(true)?;
         let down = State::Down { until: now };
         if let State::Greeting { wire, .. } = std::mem::replace(&mut self.state, down) {
-            self.state = State::Up { wire, silent_since: None };
+            self.state = State::Up { wire, sent_at: now, silent_since: None };
         }
         tracing::info!("linked to {}", self.address);
         self.told = false;
@@ -198,7 +206,7 @@ impl Link {
     }
 
     fn listen(&mut self, now: Timestamp) -> Result<Change, LinkError> {
-        let State::Up { wire, silent_since } = &mut self.state else { return Ok(Change::None) };
+        let State::Up { wire, silent_since, .. } = &mut self.state else { return Ok(Change::None) };
         if wire.receive()? > 0 {
             *silent_since = None;
         } else if silent_since.is_some_and(|since| now > since.after(SILENCE_MAX)) {

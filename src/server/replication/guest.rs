@@ -12,7 +12,7 @@ use crate::protocol::Limits;
 use crate::protocol::handshake::{
     HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake, encode_handshake,
 };
-use crate::protocol::peer::{PeerMessage, decode_peer, encode_answer};
+use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat};
 use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
 use crate::server::roster::Roster;
@@ -82,7 +82,11 @@ impl Guest {
                 replica.serve(&inquiry, store, wall, |answer| encode_answer(&answer, output));
                 Ok(())
             }
-            PeerMessage::Answer(_) => Err(LinkError::Misplaced),
+            PeerMessage::Heartbeat(Heartbeat::Call) => {
+                encode_heartbeat(Heartbeat::Response, output);
+                Ok(())
+            }
+            PeerMessage::Answer(_) | PeerMessage::Heartbeat(Heartbeat::Response) => Err(LinkError::Misplaced),
         })?;
         self.wire.flush()?;
         Ok(ended.map(|_| Welcome::Stays)?)

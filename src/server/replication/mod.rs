@@ -32,7 +32,7 @@ use crate::config::{CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits, link::GUESTS_M
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal};
-use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::protocol::peer::{Heartbeat, PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::server::control;
 use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
@@ -324,7 +324,11 @@ impl Replication {
                             coordinator.answer(node, &answer, outbox);
                             Ok(())
                         }
-                        PeerMessage::Inquiry(_) => Err(LinkError::Misplaced),
+                        // That it came is all that it says.
+                        PeerMessage::Heartbeat(Heartbeat::Response) => Ok(()),
+                        PeerMessage::Inquiry(_) | PeerMessage::Heartbeat(Heartbeat::Call) => {
+                            Err(LinkError::Misplaced)
+                        }
                     })
                 }
             };

@@ -9,7 +9,7 @@ use crate::message::{Condition, ExpiryChange, Refusal, Request};
 use crate::protocol::client::encode_refused;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
-use crate::server::commands::{self, Access, Command};
+use crate::server::commands::{self, AT, Access, Command, Leveled};
 use crate::server::connection::Connection;
 use crate::server::engine::Engine;
 use crate::server::output::Output;
@@ -84,6 +84,29 @@ pub(crate) fn begin(
     arguments: &Arguments<'_>,
     hash: KeyHash,
 ) -> Begun {
+    if command.name != AT {
+        let level = client.connection.session.level;
+        return begin_at(engine, client, level, command, operation, arguments, hash);
+    }
+    // What is wrong with it is told when it is run.
+    if !commands::fits(command, arguments.len()) {
+        return begin_other(client);
+    }
+    let Ok(leveled) = Leveled::of(arguments) else { return begin_other(client) };
+    let hash = leveled.key().map_or(KeyHash(0), |key| engine.shared.store.hash(key));
+    let Leveled { level, command, arguments } = leveled;
+    begin_at(engine, client, level, command, operation, &arguments, hash)
+}
+
+fn begin_at(
+    engine: &mut Engine,
+    client: &mut Client<'_>,
+    level: Level,
+    command: &'static Command,
+    operation: u16,
+    arguments: &Arguments<'_>,
+    hash: KeyHash,
+) -> Begun {
     let planned = match command.access {
         Access::None => Ok(None),
         // It counts what this node holds.
@@ -103,7 +126,6 @@ pub(crate) fn begin(
             return Begun::Yes;
         }
     };
-    let level = client.connection.session.level;
     carry_out(engine, client, operation, &plan, hash, level)
 }
 
@@ -202,9 +224,8 @@ fn plan<'a>(
     command: &Command,
     arguments: &Arguments<'a>,
 ) -> Result<Plan<'a>, Wrong> {
-    let arity = command.arity;
     let given = arguments.len();
-    if if arity >= 0 { given != arity as usize } else { given < usize::from(arity.unsigned_abs()) } {
+    if !commands::fits(command, given) {
         return Err(commands::CommandError::Arity.text(command.name));
     }
     let one = |shape, action| Ok(Plan::one(shape, arguments.get(1).expect("the arity says so"), action));

@@ -1,0 +1,83 @@
+//! What the control thread hands to the other threads when something has changed.
+//!
+//! Invariant: every worker is handed the latest outlook in the end, also one whose mailbox was full; no worker is
+//! handed a ring before the log has this node's present life, so that nothing is served in a life that is not agreed
+//! on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::Token;
+
+use super::{Control, LINKS};
+use crate::cluster::ring::Ring;
+use crate::message::topology::NodeState;
+use crate::server::link::Link;
+use crate::server::roster::{Known, Outlook};
+use crate::server::worker;
+
+impl Control {
+    /// Tells all threads of what has changed.
+    pub(super) fn publish(&mut self) {
+        if std::mem::take(&mut self.changed) {
+            self.renew();
+        }
+        let Some((outlook, handed)) = &mut self.outlook else { return };
+        for (mailbox, handed) in self.shared.mailboxes.iter().zip(handed.iter_mut()) {
+            if !*handed {
+                *handed = mailbox.send(worker::Message::Adopt(Arc::clone(outlook))).is_ok();
+            }
+        }
+        if handed.iter().all(|handed| *handed) {
+            self.outlook = None;
+        }
+    }
+
+    fn renew(&mut self) {
+        let topology = self.log.topology().clone();
+        let own = self.metadata.number;
+        let addresses: BTreeMap<_, _> = topology
+            .nodes
+            .iter()
+            .filter(|(number, _)| **number != own)
+            .map(|(&number, node)| (number, node.peer_address))
+            .collect();
+        self.links.retain(|node, link| addresses.get(node) == Some(&link.address));
+        for (&node, &address) in &addresses {
+            let token = Token(LINKS + usize::from(node.0));
+            self.links.entry(node).or_insert_with(|| Link::new(address, token, false));
+        }
+        self.dead.retain(|node| addresses.contains_key(node));
+        self.unreachable.retain(|node, _| addresses.contains_key(node));
+        let node = topology.nodes.get(&own).filter(|node| node.run == self.roster.own.run);
+        self.entered = node.is_some();
+        let serves = topology.open && node.is_some();
+        let ring = if serves { Arc::new(topology.ring()) } else { Arc::new(nobody()) };
+        self.ring = Some(Arc::clone(&ring));
+        let milliseconds = |ms: u32| Duration::from_millis(u64::from(ms));
+        let outlook = Outlook {
+            epoch: topology.epoch,
+            ring,
+            incarnation: node.map(|node| node.incarnation),
+            serving: serves && node.is_some_and(|node| node.state == NodeState::Active),
+            addresses,
+            dead: self.dead.clone(),
+            drift_max: milliseconds(topology.settings.drift_max_ms),
+            operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
+        };
+        self.outlook = Some((Arc::new(outlook), vec![false; self.shared.mailboxes.len()]));
+        self.roster.set_known(Known {
+            topology,
+            leadership: self.log.leadership(),
+            voters: self.log.electorate().voters.clone(),
+            dead: self.dead.clone(),
+            entered: self.entered,
+        });
+    }
+}
+
+/// A ring that nobody has a place on.
+fn nobody() -> Ring {
+    Ring::new(&[], std::num::NonZeroUsize::MIN, 0)
+}
