@@ -3,6 +3,8 @@
 //! Invariant: a value of these types is valid; who builds one from text (`cli`) goes through the constructors here,
 //! so nothing is validated later. Units come last in the names.
 
+pub mod gossip;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use crate::message::topology::{Name, Settings};
 use crate::types::WORKERS_MAX;
+
+pub use gossip::MembershipConfig;
 
 /// Where clients connect by default.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);

@@ -8,6 +8,7 @@
 
 pub mod consensus;
 pub mod control;
+pub mod gossip;
 pub mod metadata;
 pub mod peer;
 pub mod topology;

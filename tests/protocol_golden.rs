@@ -1,6 +1,7 @@
 //! Pins the bytes of the native protocol: every kind of request and response, in both directions, and the
 //! examples of `docs/protocol.md`. A change that fails here changes the wire for everyone.
 
+use annulus::message::gossip::Peer;
 use annulus::message::{
     Condition, Counter, Envelope, ExpiryChange, OperationStats, Outcome, Refusal, Reply, Request, RequestId,
     Stats,
@@ -11,10 +12,12 @@ use annulus::protocol::client::{
     encode_request, encode_response, encode_value, encode_value_head, encode_written,
 };
 use annulus::protocol::frame::{Frame, Split, split_frame};
+use annulus::protocol::gossip::GossipCodec;
 use annulus::protocol::preamble::{
     Greeting, Preamble, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
 };
-use annulus::types::{Level, Stamp, Version, WallTime, WriterId};
+use annulus::types::{Incarnation, Level, NodeNumber, Stamp, Version, WallTime, WriterId};
+use foca::{Codec, Header, Member, Message, State};
 
 const VERSION: Version = Version { stamp: Stamp(0x0198_C868_E500_0002), writer: WriterId(0x0401) };
 const EXPIRES_AT: WallTime = WallTime(0x0198_C868_F000);
@@ -364,4 +367,36 @@ fn refusals_and_unknown_outcomes() {
         "14 00 00 00  07 00 00 00  01 20 01 00  02 00 00 E5 68 C8 98 01  01 04 00 00",
     );
     response_is(&Outcome::Unknown { message: "?" }, "09 00 00 00  07 00 00 00  02 00 00 00  3F");
+}
+
+#[test]
+fn gossip() {
+    let peer = |node| Peer { node: NodeNumber(node), incarnation: Incarnation(0x0403_0201), renewal: 0x0605 };
+    let (one, other, third) =
+        ("01 00 05 06 01 02 03 04", "02 00 05 06 01 02 03 04", "03 00 05 06 01 02 03 04");
+    let probe_number = 9;
+    let messages = [
+        (Message::Ping(probe_number), "01 09", ""),
+        (Message::Ack(probe_number), "02 09", ""),
+        (Message::PingReq { target: peer(3), probe_number }, "03 09", third),
+        (Message::IndirectPing { origin: peer(3), probe_number }, "04 09", third),
+        (Message::IndirectAck { target: peer(3), probe_number }, "05 09", third),
+        (Message::ForwardedAck { origin: peer(3), probe_number }, "06 09", third),
+        (Message::Announce, "07 00", ""),
+        (Message::Feed, "08 00", ""),
+        (Message::Gossip, "09 00", ""),
+        (Message::TurnUndead, "0A 00", ""),
+    ];
+    for (message, kind, third) in messages {
+        let header = Header { src: peer(1), src_incarnation: 0x0807, dst: peer(2), message };
+        let mut out = Vec::new();
+        GossipCodec.encode_header(&header, &mut out).expect("a vector has room");
+        assert_eq!(hex(&out), format!("{kind} 07 08 {one} {other} {third}").trim_end());
+    }
+    for (state, number) in [(State::Alive, "00"), (State::Suspect, "01"), (State::Down, "02")] {
+        let mut out = Vec::new();
+        let member = Member::new(peer(1), 0x0807, state);
+        GossipCodec.encode_member(&member, &mut out).expect("a vector has room");
+        assert_eq!(hex(&out), format!("{one} 07 08 {number} 00"));
+    }
 }

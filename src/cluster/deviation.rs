@@ -30,4 +30,14 @@ pub enum Deviation {
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.
     AnsweredBeforePersisted,
+    /// A node that is told that it was declared dead takes no notice.
+    RenewalSkipped,
+    /// A node that was asleep judges others by what it did not hear meanwhile.
+    SleepNotDoubted,
+    /// Gossip about nodes that the topology does not have is believed.
+    StrangersBelieved,
+    /// A suspicion is held for ever.
+    VerdictSkipped,
+    /// Nobody looks for nodes that were declared dead.
+    DeadNotSought,
 }

@@ -6,6 +6,7 @@
 
 pub mod coordinator;
 pub mod deviation;
+pub mod membership;
 pub mod replica;
 pub mod ring;
 pub mod topology;

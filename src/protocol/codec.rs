@@ -44,6 +44,11 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    pub(super) fn u16(&mut self, field: Field) -> Result<u16, Malformed> {
+        self.array(field).map(u16::from_le_bytes)
+    }
+
+    #[inline]
     pub(super) fn u32(&mut self, field: Field) -> Result<u32, Malformed> {
         self.array(field).map(u32::from_le_bytes)
     }

@@ -9,6 +9,7 @@ pub mod client;
 mod codec;
 pub mod control;
 pub mod frame;
+pub mod gossip;
 pub mod handshake;
 pub mod metadata;
 pub mod peer;

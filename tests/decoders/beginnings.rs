@@ -1,12 +1,15 @@
 //! What fuzzing begins with, for each decoder.
 
+use annulus::message::gossip::Peer;
 use annulus::message::peer::{Answer, Cell, Content, Inquiry, Obstacle, OperationId, Task, Verdict};
 use annulus::message::{Condition, Envelope, ExpiryChange, Outcome, Refusal, Reply, Request, RequestId};
 use annulus::protocol::client::{RequestBatchWriter, encode_request, encode_response};
+use annulus::protocol::gossip::GossipCodec;
 use annulus::protocol::handshake::{Handshake, LinkRefusal, Purpose, encode_handshake};
 use annulus::protocol::peer::{Heartbeat, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{Greeting, Preamble, encode_greeting, encode_preamble};
-use annulus::types::{ClusterId, Epoch, Level, NodeNumber, RunId, Version, WallTime};
+use annulus::types::{ClusterId, Epoch, Incarnation, Level, NodeNumber, RunId, Version, WallTime};
+use foca::{Codec, Header, Member, Message, State};
 
 pub(crate) fn inputs() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     vec![
@@ -14,10 +17,43 @@ pub(crate) fn inputs() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("native_request", requests()),
         ("native_response", responses()),
         ("peer_message", messages()),
+        ("gossip", gossip()),
         ("openings", openings()),
         ("glob_pattern", patterns()),
         ("numbers", numbers()),
     ]
+}
+
+fn gossip() -> Vec<Vec<u8>> {
+    let [own, one, other] = [0, 1, 2].map(|node| Peer::new(NodeNumber(node), Incarnation(0)));
+    let messages = [
+        Message::Ping(1),
+        Message::Ack(1),
+        Message::PingReq { target: other, probe_number: 1 },
+        Message::IndirectPing { origin: other, probe_number: 1 },
+        Message::IndirectAck { target: other, probe_number: 1 },
+        Message::ForwardedAck { origin: other, probe_number: 1 },
+        Message::Announce,
+        Message::Feed,
+        Message::Gossip,
+        Message::TurnUndead,
+    ];
+    let members = [State::Alive, State::Suspect, State::Down]
+        .into_iter()
+        .flat_map(|state| [own, other].map(|peer| Member::new(peer, 1, state)));
+    let mut news = Vec::from(6_u16.to_be_bytes());
+    for member in members {
+        GossipCodec.encode_member(&member, &mut news).expect("a vector has room");
+    }
+    let mut inputs = vec![news[2..].to_vec()];
+    for message in messages {
+        let mut bytes = Vec::new();
+        let header = Header { src: one, src_incarnation: 1, dst: own, message };
+        GossipCodec.encode_header(&header, &mut bytes).expect("a vector has room");
+        inputs.push([&bytes[..], &news].concat());
+        inputs.push(bytes);
+    }
+    inputs
 }
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {

@@ -2,10 +2,14 @@
 //!
 //! Invariant: none panics but to report a fault, and none takes time that is not about proportional to its input.
 
+use annulus::cluster::membership::{Input, Membership};
+use annulus::config::MembershipConfig;
+use annulus::message::gossip::Peer;
 use annulus::message::{Envelope, Outcome, Reply, Request};
 use annulus::operation::{self, glob};
 use annulus::protocol::client::{decode_request, decode_response, encode_request, encode_response};
 use annulus::protocol::frame::{Frame, Split, split_frame};
+use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
 use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{
@@ -13,16 +17,19 @@ use annulus::protocol::preamble::{
 };
 use annulus::protocol::resp::request::{Argument, Arguments, Parsed, parse};
 use annulus::protocol::{Limits, ProtocolError};
+use annulus::types::{Incarnation, NodeNumber, Timestamp};
+use foca::Codec;
 
 /// A decoder's name, and what must hold of it.
 pub(crate) type Property = (&'static str, fn(&[u8]));
 
 /// Every decoder of bytes from outside.
-pub(crate) const PROPERTIES: [Property; 7] = [
+pub(crate) const PROPERTIES: [Property; 8] = [
     ("resp_request", resp_request),
     ("native_request", native_request),
     ("native_response", native_response),
     ("peer_message", peer_message),
+    ("gossip", gossip),
     ("openings", openings),
     ("glob_pattern", glob_pattern),
     ("numbers", numbers),
@@ -146,6 +153,36 @@ pub(crate) fn peer_message(bytes: &[u8]) {
         }
         Err(error) => assert!(error.ends_connection),
     }
+}
+
+/// Who is alive: headers, and members.
+pub(crate) fn gossip(bytes: &[u8]) {
+    let mut rest = bytes;
+    if let Ok(header) = GossipCodec.decode_header(&mut rest) {
+        let mut again = Vec::new();
+        GossipCodec.encode_header(&header, &mut again).expect("a vector has room");
+        assert_eq!(again, bytes[..bytes.len() - rest.len()]);
+    }
+    let mut rest = bytes;
+    while let before = rest
+        && let Ok(member) = GossipCodec.decode_member(&mut rest)
+    {
+        let mut again = Vec::new();
+        GossipCodec.encode_member(&member, &mut again).expect("a vector has room");
+        assert_eq!(again, before[..MEMBER_BYTES]);
+        assert_eq!(rest.len() + MEMBER_BYTES, before.len());
+    }
+    // The machine that reads it knows the nodes that are easily spoken of, and is never the worse for it.
+    let own = Peer::new(NodeNumber(0), Incarnation(0));
+    let mut machine = Membership::new(own, MembershipConfig::default(), GossipCodec, 1, Timestamp(0));
+    let peers = [1, 2].map(|node| Peer::new(NodeNumber(node), Incarnation(0)));
+    let mut out = Vec::new();
+    machine.handle(Timestamp(0), Input::Members(&peers), &mut out);
+    machine.handle(Timestamp(1), Input::Message { from: NodeNumber(1), bytes }, &mut out);
+    while let Some(due) = machine.next_timeout().filter(|due| due.0 < 1_000_000_000) {
+        machine.handle_timeout(due, &mut out);
+    }
+    assert!(machine.backlog() < 32 && out.len() < 256, "{} and {}", machine.backlog(), out.len());
 }
 
 /// How connections open: clients', and nodes'.
