@@ -36,6 +36,7 @@ mod slow_log;
 mod sync;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -262,7 +263,7 @@ fn meet(
     let known = Known {
         leadership: Leadership { leader: None, term: 0, since: Timestamp::default() },
         voters: Vec::new(),
-        dead: Vec::new(),
+        doubted: BTreeMap::new(),
         entered: false,
         topology,
     };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::cluster::membership::Liveness;
 use crate::cluster::ring::Ring;
 use crate::cluster::topology::Leadership;
 use crate::message::topology::{Name, NodeState, Topology};
@@ -43,8 +44,8 @@ pub(crate) struct Known {
     pub(crate) topology: Topology,
     pub(crate) leadership: Leadership,
     pub(crate) voters: Vec<NodeNumber>,
-    /// Those who are thought dead.
-    pub(crate) dead: Vec<NodeNumber>,
+    /// What nodes are that are not alive.
+    pub(crate) doubted: BTreeMap<NodeNumber, Liveness>,
     /// The log has this node's present life.
     pub(crate) entered: bool,
 }

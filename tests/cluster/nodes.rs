@@ -104,7 +104,8 @@ impl Cluster {
     /// What a node says of another.
     pub(crate) fn described(&self, node: usize, other: usize) -> Described {
         let described = self.resp(node).info_text(&format!("node_{}", name(other)));
-        described.map_or_else(|| Described("links=0,votes=0,alive=0,state=unknown".into()), Described)
+        described
+            .map_or_else(|| Described("links=0,votes=0,liveness=unknown,state=unknown".into()), Described)
     }
 
     /// What a node says that it is doing.

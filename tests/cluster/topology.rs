@@ -39,9 +39,9 @@ fn when_the_leader_is_killed_another_leads_and_the_others_serve_on() {
     println!("another led after {:?}", started.elapsed());
     assert!(started.elapsed() < LEADERLESS_MAX, "{:?}", started.elapsed());
     assert!(cluster.resp(others[0]).info("term") > term);
-    wait_until("it is known to be dead", || cluster.described(others[0], leader).get("alive") == "0");
+    wait_until("it is known to be dead", || cluster.described(others[0], leader).get("liveness") == "dead");
     cluster.restart(leader);
-    wait_until("it is back", || cluster.described(others[0], leader).get("alive") == "1");
+    wait_until("it is back", || cluster.described(others[0], leader).get("liveness") == "alive");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use crate::cluster::membership::Liveness;
 use crate::metrics::{ErrorKind, Recorder};
 use crate::protocol::resp::RespVersion;
 use crate::protocol::resp::reply;
@@ -196,14 +197,18 @@ fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
     line(text, "nodes", topology.nodes.len());
     for (&number, node) in &topology.nodes {
         let own = number == roster.own.node;
-        let (alive, votes) = (!known.dead.contains(&number), known.voters.contains(&number));
+        let votes = known.voters.contains(&number);
+        let liveness = match known.doubted.get(&number) {
+            None | Some(Liveness::Alive) => "alive",
+            Some(Liveness::Suspected) => "suspected",
+            Some(Liveness::Dead) => "dead",
+        };
         let links = if own { 0 } else { roster.links(number) };
         // Each worker has a link of its own to every other node.
         let described = format!(
-            "number={},state={},alive={},votes={},incarnation={},peers={},clients={},links={links}",
+            "number={},state={},liveness={liveness},votes={},incarnation={},peers={},clients={},links={links}",
             number.0,
             node.state,
-            u8::from(alive),
             u8::from(votes),
             node.incarnation.0,
             node.peer_address,

@@ -1,7 +1,7 @@
 //! What clients want carried out for the whole cluster: asked of whoever leads until it is so.
 //!
-//! Invariant: what is wanted is bounded in number and in time; a later setting takes the place of an earlier one, so that
-//! an old wish is never carried out after a new one of the same node.
+//! Invariant: what is wanted is bounded in number and in time; a later setting takes the place of an earlier one, so
+//! that an old wish is never carried out after a new one of the same node.
 
 use std::collections::VecDeque;
 use std::io;

@@ -98,6 +98,11 @@ impl Guests {
         self.guests.get_mut(slot).map(|guest| &mut guest.wire)
     }
 
+    /// Who has the link in a slot, unless it only wants to join.
+    pub(super) fn node(&self, slot: usize) -> Option<NodeNumber> {
+        self.guests.get(slot).and_then(|guest| guest.node)
+    }
+
     /// The link that a node has to this one: the newest, if it has made it anew.
     pub(super) fn wire_of(&mut self, node: NodeNumber) -> Option<&mut Wire> {
         let found = self.guests.iter_mut().filter(|(_, guest)| guest.node == Some(node));

@@ -13,6 +13,7 @@
 mod asking;
 mod clocks;
 mod file;
+mod gossip;
 mod guests;
 mod join;
 mod publish;
@@ -28,6 +29,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Poll, Token};
 
+use crate::cluster::membership::{Input, Liveness, Membership};
 use crate::cluster::ring::Ring;
 use crate::cluster::topology::{Output, TopologyLog, Verdict};
 use crate::config::control::{
@@ -38,6 +40,7 @@ use crate::message::metadata::Metadata;
 use crate::message::topology::{Command, Entrance};
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
+use crate::protocol::gossip::GossipCodec;
 use crate::protocol::handshake::{Handshake, Purpose};
 use crate::server::clock::Clock;
 use crate::server::engine::Shared;
@@ -59,9 +62,6 @@ const LINKS: usize = 1 << 32;
 
 /// How often links are looked at that nothing happens on.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
-
-/// How long a node that cannot be reached is not thought dead.
-const DEAD_AFTER: Duration = Duration::from_millis(1500);
 
 /// What other threads tell the control thread.
 pub(crate) enum Message {
@@ -92,9 +92,12 @@ pub(crate) struct Control {
     entrance: Entrance,
     links: BTreeMap<NodeNumber, Link>,
     guests: Guests,
-    /// Since when nodes cannot be reached; those thought dead.
-    unreachable: BTreeMap<NodeNumber, Timestamp>,
-    dead: Vec<NodeNumber>,
+    /// Who is alive, once the log has this node's present life.
+    membership: Option<Membership<GossipCodec>>,
+    /// Links that came up or were lost, which membership has yet to be told of.
+    link_changes: Vec<(NodeNumber, Change)>,
+    /// What nodes are that are not alive.
+    doubted: BTreeMap<NodeNumber, Liveness>,
     ring: Option<Arc<Ring>>,
     /// What workers have yet to be handed.
     outlook: Option<(Arc<Outlook>, Vec<bool>)>,
@@ -127,8 +130,9 @@ impl Control {
             entrance,
             links: BTreeMap::new(),
             guests: Guests::default(),
-            unreachable: BTreeMap::new(),
-            dead: Vec::new(),
+            membership: None,
+            link_changes: Vec::new(),
+            doubted: BTreeMap::new(),
             ring: None,
             outlook: None,
             changed: true,
@@ -168,15 +172,15 @@ impl Control {
             if now >= self.log.next_timeout() {
                 self.act(|log, out| log.handle_timeout(now, out))?;
             }
+            self.attend_membership(now)?;
             if now >= self.look_around_at {
                 self.look_around_at = now.after(LOOK_AROUND);
-                self.bury(now)?;
             }
             self.ask_for_clocks(now);
             self.enter(now)?;
             self.pursue(now)?;
             self.raise_ceiling(now)?;
-            self.publish();
+            self.publish(now)?;
             self.send(now);
             if self.has_stopped(now)? {
                 return Ok(());
@@ -191,7 +195,9 @@ impl Control {
             return Duration::ZERO;
         }
         let now = self.clock.now();
-        let next = self.log.next_timeout().min(self.look_around_at);
+        let gossip = self.membership.as_ref().and_then(Membership::next_timeout);
+        let next =
+            self.log.next_timeout().min(self.look_around_at).min(gossip.unwrap_or(self.look_around_at));
         let idle = Duration::from_nanos(next.nanos_since(now));
         if stopping { idle.min(Duration::from_millis(5)) } else { idle }
     }
@@ -242,9 +248,7 @@ impl Control {
             if let Err(error) = understood {
                 change = link.lose(now, &error);
             }
-            if change == Change::Lost {
-                self.unreachable.entry(node).or_insert(now);
-            }
+            self.link_changes.extend((change != Change::None).then_some((node, change)));
         }
     }
 
@@ -275,8 +279,10 @@ impl Control {
                 }
                 Ok(())
             }
-            // Not spoken yet.
-            Said::Gossip(_) => Ok(()),
+            Said::Gossip(bytes) => match self.speaker(source) {
+                Some(from) => self.gossip(now, Input::Message { from, bytes: &bytes }),
+                None => Ok(()),
+            },
         }
     }
 
@@ -345,38 +351,10 @@ impl Control {
     fn send(&mut self, now: Timestamp) {
         let nothing = &mut Vec::new();
         for (&node, link) in &mut self.links {
-            if link.send(nothing, now) == Change::Lost {
-                self.unreachable.entry(node).or_insert(now);
-            }
+            let change = link.send(nothing, now);
+            self.link_changes.extend((change != Change::None).then_some((node, change)));
         }
         self.guests.send();
-    }
-
-    /// Takes those for dead who could not be reached for long, and for alive who can be.
-    fn bury(&mut self, now: Timestamp) -> io::Result<()> {
-        let numbers: Vec<NodeNumber> = self.links.keys().copied().collect();
-        for node in numbers {
-            let reached =
-                self.links.get(&node).is_some_and(Link::is_up) || self.guests.wire_of(node).is_some();
-            if reached {
-                self.unreachable.remove(&node);
-            } else {
-                self.unreachable.entry(node).or_insert(now);
-            }
-            let dead = self.unreachable.get(&node).is_some_and(|since| now > since.after(DEAD_AFTER));
-            if dead != self.dead.contains(&node) {
-                tracing::info!(
-                    "node {} is {}",
-                    node.0,
-                    if dead { "dead, by all that is known" } else { "alive" }
-                );
-                self.dead.retain(|other| *other != node);
-                self.dead.extend(dead.then_some(node));
-                self.changed = true;
-                self.act(|log, out| log.set_alive(now, node, !dead, out))?;
-            }
-        }
-        Ok(())
     }
 
     /// Asks for this life to be taken into the log, until it is.
@@ -455,6 +433,7 @@ impl Control {
         if self.stop_at.is_none() {
             self.stop_at = Some(now.after(HAND_OVER_TIMEOUT));
             self.act(|log, out| log.hand_over(now, out))?;
+            self.gossip(now, Input::Leaving)?;
             self.send(now);
         }
         let alone = self.log.electorate().voters.len() <= 1;

@@ -5,6 +5,7 @@
 //! on.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +17,16 @@ use crate::message::topology::NodeState;
 use crate::server::link::Link;
 use crate::server::roster::{Known, Outlook};
 use crate::server::worker;
+use crate::types::Timestamp;
 
 impl Control {
     /// Tells all threads of what has changed.
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self, now: Timestamp) -> io::Result<()> {
         if std::mem::take(&mut self.changed) {
             self.renew();
+            self.tell_members(now)?;
         }
-        let Some((outlook, handed)) = &mut self.outlook else { return };
+        let Some((outlook, handed)) = &mut self.outlook else { return Ok(()) };
         for (mailbox, handed) in self.shared.mailboxes.iter().zip(handed.iter_mut()) {
             if !*handed {
                 *handed = mailbox.send(worker::Message::Adopt(Arc::clone(outlook))).is_ok();
@@ -32,6 +35,7 @@ impl Control {
         if handed.iter().all(|handed| *handed) {
             self.outlook = None;
         }
+        Ok(())
     }
 
     fn renew(&mut self) {
@@ -48,8 +52,7 @@ impl Control {
             let token = Token(LINKS + usize::from(node.0));
             self.links.entry(node).or_insert_with(|| Link::new(address, token, false));
         }
-        self.dead.retain(|node| addresses.contains_key(node));
-        self.unreachable.retain(|node, _| addresses.contains_key(node));
+        self.doubted.retain(|node, _| addresses.contains_key(node));
         let node = topology.nodes.get(&own).filter(|node| node.run == self.roster.own.run);
         self.entered = node.is_some();
         let serves = topology.open && node.is_some();
@@ -62,7 +65,7 @@ impl Control {
             incarnation: node.map(|node| node.incarnation),
             serving: serves && node.is_some_and(|node| node.state == NodeState::Active),
             addresses,
-            dead: self.dead.clone(),
+            dead: self.dead(),
             drift_max: milliseconds(topology.settings.drift_max_ms),
             operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
         };
@@ -71,7 +74,7 @@ impl Control {
             topology,
             leadership: self.log.leadership(),
             voters: self.log.electorate().voters.clone(),
-            dead: self.dead.clone(),
+            doubted: self.doubted.clone(),
             entered: self.entered,
         });
     }
