@@ -200,3 +200,6 @@ impl Topology {
         Ring::new(&members, factor.unwrap_or(NonZeroUsize::MIN), self.hash_seed)
     }
 }
+
+#[cfg(test)]
+mod tests;
