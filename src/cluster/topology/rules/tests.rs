@@ -1,3 +1,5 @@
+//! What each command does to a topology, and what is denied. Nothing here knows of logs or leaders.
+
 use super::*;
 use crate::types::RunId;
 use std::num::NonZeroU64;
