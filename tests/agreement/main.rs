@@ -15,15 +15,15 @@ mod network;
 mod operators;
 mod process;
 mod seeded_bugs;
+#[path = "../simulation/seeds.rs"]
+mod seeds;
 mod trouble;
 mod world;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use invariants::Invariant;
+use seeds::{fixed_and_fresh, hold, many, number_in_environment};
 use trouble::Kind;
-use world::{Count, World};
+use world::World;
 
 /// Seeds that are run every time, and as many again that are new each time.
 const FIXED_SEEDS: u64 = 500;
@@ -38,38 +38,12 @@ fn run<const BUG: usize>(seed: u64, prints: bool, invariants: &[Invariant]) -> (
     (world, broken)
 }
 
-fn number_in_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// Runs seeds on all cores, tells what happened, and fails if anything broke or a kind of fault never happened.
+/// Runs seeds, tells what happened, and fails if anything broke or a kind of fault never happened.
 fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
-    let (seeds, total) = (Mutex::new(seeds), Mutex::new((0_u64, Count::default())));
-    let broken = Mutex::new(None);
-    let stop = AtomicBool::new(false);
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let Some(seed) = seeds.lock().expect("no thread panics with it").next() else { break };
-            let (world, why) = run::<0>(seed, false, &Invariant::ALL);
-            let mut total = total.lock().expect("no thread panics with it");
-            total.0 += 1;
-            total.1.add(&world.count);
-            if let Some(why) = why {
-                stop.store(true, Ordering::Relaxed);
-                *broken.lock().expect("no thread panics with it") = Some((seed, why));
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
+    let (seeds, count) = hold("AGREEMENT", seeds, |seed| {
+        let (world, broken) = run::<0>(seed, false, &Invariant::ALL);
+        (world.count, broken)
     });
-    if let Some((seed, why)) = broken.into_inner().expect("all have ended") {
-        panic!("seed {seed} breaks {why}\nAGREEMENT_SEED={seed} shows what happened");
-    }
-    let (seeds, count) = total.into_inner().expect("all have ended");
     println!(
         "{seeds} seeds: {} leaders elected, {} commands carried out, {} nodes let in, {} messages ({} lost)",
         count.elected, count.carried_out, count.let_in, count.traffic.messages, count.traffic.lost
@@ -82,17 +56,12 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
 
 #[test]
 fn seeds_fixed_and_fresh_hold() {
-    let fresh = fastrand::u64(1 << 32..u64::MAX / 2);
-    println!("fresh seeds from {fresh} on");
-    run_and_tell((0..FIXED_SEEDS).chain(fresh..fresh + FIXED_SEEDS));
+    run_and_tell(fixed_and_fresh(FIXED_SEEDS));
 }
 
 #[test]
 fn many_seeds_hold() {
-    if let Some(seeds) = number_in_environment("AGREEMENT_SEEDS") {
-        let first = number_in_environment("AGREEMENT_FIRST").unwrap_or(1 << 20);
-        run_and_tell(first..first + seeds);
-    }
+    many("AGREEMENT").into_iter().for_each(run_and_tell);
 }
 
 #[test]

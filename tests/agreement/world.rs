@@ -25,6 +25,7 @@ use crate::invariants::one_leader_a_term::Leaders;
 use crate::invariants::one_number_a_life::Given;
 use crate::network::{Network, Traffic};
 use crate::process::{Orders, Process};
+use crate::seeds::Total;
 use crate::trouble::{Fault, Kind, plan};
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -95,8 +96,8 @@ pub(crate) struct Count {
     pub(crate) faults: [u64; Kind::ALL.len()],
 }
 
-impl Count {
-    pub(crate) fn add(&mut self, other: &Self) {
+impl Total for Count {
+    fn add(&mut self, other: &Self) {
         self.traffic.add(&other.traffic);
         self.elected += other.elected;
         self.carried_out += other.carried_out;

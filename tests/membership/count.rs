@@ -3,12 +3,12 @@
 //! Invariant: of many runs, amounts are added up, and of what took longest the longest is kept.
 
 use crate::network::Traffic;
+use crate::seeds::Total;
 use crate::trouble::Kind;
 
 /// How often what happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Count {
-    pub(crate) seeds: u64,
     pub(crate) traffic: Traffic,
     pub(crate) suspected: u64,
     pub(crate) dead: u64,
@@ -22,9 +22,8 @@ pub(crate) struct Count {
     pub(crate) healed_ms: u64,
 }
 
-impl Count {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.seeds += other.seeds;
+impl Total for Count {
+    fn add(&mut self, other: &Self) {
         self.traffic.add(&other.traffic);
         self.suspected += other.suspected;
         self.dead += other.dead;

@@ -14,14 +14,13 @@ mod invariants;
 mod network;
 mod orders;
 mod seeded_bugs;
+#[path = "../simulation/seeds.rs"]
+mod seeds;
 mod trouble;
 mod world;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use count::Count;
 use invariants::Invariant;
+use seeds::{fixed_and_fresh, hold, many, number_in_environment};
 use trouble::Kind;
 use world::World;
 
@@ -38,39 +37,15 @@ fn run<const BUG: usize>(seed: u64, prints: bool, invariants: &[Invariant]) -> (
     (world, broken)
 }
 
-fn number_in_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// Runs seeds on all cores, tells what happened, and fails if anything broke or a kind of fault never happened.
+/// Runs seeds, tells what happened, and fails if anything broke or a kind of fault never happened.
 fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
-    let (seeds, total) = (Mutex::new(seeds), Mutex::new(Count::default()));
-    let broken = Mutex::new(None);
-    let stop = AtomicBool::new(false);
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let Some(seed) = seeds.lock().expect("no thread panics with it").next() else { break };
-            let (world, why) = run::<0>(seed, false, &Invariant::ALL);
-            total.lock().expect("no thread panics with it").add(&world.count);
-            if let Some(why) = why {
-                stop.store(true, Ordering::Relaxed);
-                *broken.lock().expect("no thread panics with it") = Some((seed, why));
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
+    let (seeds, count) = hold("MEMBERSHIP", seeds, |seed| {
+        let (world, broken) = run::<0>(seed, false, &Invariant::ALL);
+        (world.count, broken)
     });
-    if let Some((seed, why)) = broken.into_inner().expect("all have ended") {
-        panic!("seed {seed} breaks {why}\nMEMBERSHIP_SEED={seed} shows what happened");
-    }
-    let count = total.into_inner().expect("all have ended");
     println!(
         "{} seeds: {} messages ({} lost), {} suspicions, {} verdicts, {} renewals",
-        count.seeds, count.traffic.messages, count.traffic.lost, count.suspected, count.dead, count.renewed
+        seeds, count.traffic.messages, count.traffic.lost, count.suspected, count.dead, count.renewed
     );
     println!(
         "longest: a crash known to all after {:?} ms (unnoticed by links, noticed), all alive again {} ms after \
@@ -85,17 +60,12 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
 
 #[test]
 fn seeds_fixed_and_fresh_hold() {
-    let fresh = fastrand::u64(1 << 32..u64::MAX / 2);
-    println!("fresh seeds from {fresh} on");
-    run_and_tell((0..FIXED_SEEDS).chain(fresh..fresh + FIXED_SEEDS));
+    run_and_tell(fixed_and_fresh(FIXED_SEEDS));
 }
 
 #[test]
 fn many_seeds_hold() {
-    if let Some(seeds) = number_in_environment("MEMBERSHIP_SEEDS") {
-        let first = number_in_environment("MEMBERSHIP_FIRST").unwrap_or(1 << 20);
-        run_and_tell(first..first + seeds);
-    }
+    many("MEMBERSHIP").into_iter().for_each(run_and_tell);
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl<const BUG: usize> World<BUG> {
             crashed: None,
             digest: Xxh3::new(),
             prints,
-            count: Count { seeds: 1, ..Count::default() },
+            count: Count::default(),
             broken: BTreeMap::new(),
         };
         for index in 0..world.troubles.len() {

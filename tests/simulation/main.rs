@@ -14,15 +14,14 @@ mod invariants;
 mod network;
 mod node;
 mod seeded_bugs;
+mod seeds;
 mod trace;
 mod trouble;
 mod world;
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use faults::Kind;
 use invariants::Invariant;
+use seeds::{fixed_and_fresh, hold, many, number_in_environment};
 use trace::Count;
 use world::World;
 
@@ -45,49 +44,17 @@ fn run<const BUG: usize>(seed: u64, prints: bool, invariants: &[Invariant]) -> R
     Run { digest: world.trace.digest(), count: world.count.clone(), broken }
 }
 
-fn number_in_environment(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// Runs seeds on all cores; returns what happened and the first seed that breaks something.
-fn run_all(seeds: impl Iterator<Item = u64> + Send) -> (Count, Option<(u64, Invariant, String)>) {
-    let seeds = Mutex::new(seeds);
-    let (total, broken) = (Mutex::new(Count::default()), Mutex::new(None));
-    let stop = AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut count = Count::default();
-                while stop.load(Ordering::Relaxed) == 0 {
-                    let next = seeds.lock().expect("no thread panics with it").next();
-                    let Some(seed) = next else { break };
-                    let run = run::<0>(seed, false, &Invariant::ALL);
-                    count.add(&run.count);
-                    if let Some((invariant, why)) = run.broken {
-                        stop.store(1, Ordering::Relaxed);
-                        *broken.lock().expect("no thread panics with it") = Some((seed, invariant, why));
-                    }
-                }
-                total.lock().expect("no thread panics with it").add(&count);
-            });
-        }
-    });
-    (total.into_inner().expect("all have ended"), broken.into_inner().expect("all have ended"))
-}
-
 /// Runs seeds, tells what happened, and fails if anything broke or a kind of fault never happened.
-fn run_and_tell(seeds: impl Iterator<Item = u64> + Send, count_seeds: u64) {
+fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     let started = cpu_seconds();
-    let (count, broken) = run_all(seeds);
+    let (seeds, count) = hold("SIMULATION", seeds, |seed| {
+        let run = run::<0>(seed, false, &Invariant::ALL);
+        (run.count, run.broken.map(|(invariant, why)| format!("{invariant:?}: {why}")))
+    });
     let cpu_s = cpu_seconds() - started;
-    if let Some((seed, invariant, why)) = broken {
-        panic!("seed {seed} breaks {invariant:?}: {why}\nSIMULATION_SEED={seed} shows what happened");
-    }
     let operations = count.operations();
     println!(
-        "{count_seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
+        "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
          {} doubled, {} late): {:.0} seeds and {:.0} operations a core-second",
         count.done,
         count.refused,
@@ -96,7 +63,7 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send, count_seeds: u64) {
         count.traffic.lost,
         count.traffic.doubled,
         count.traffic.late,
-        count_seeds as f64 / cpu_s,
+        seeds as f64 / cpu_s,
         operations as f64 / cpu_s,
     );
     let faults = Kind::ALL.map(|kind| format!("{kind} {}", count.faults[kind as usize]));
@@ -122,17 +89,12 @@ fn cpu_seconds() -> f64 {
 
 #[test]
 fn seeds_fixed_and_fresh_hold() {
-    let fresh = fastrand::u64(1 << 32..u64::MAX / 2);
-    println!("fresh seeds from {fresh} on");
-    run_and_tell((0..FIXED_SEEDS).chain(fresh..fresh + FIXED_SEEDS), 2 * FIXED_SEEDS);
+    run_and_tell(fixed_and_fresh(FIXED_SEEDS));
 }
 
 #[test]
 fn many_seeds_hold() {
-    if let Some(seeds) = number_in_environment("SIMULATION_SEEDS") {
-        let first = number_in_environment("SIMULATION_FIRST").unwrap_or(1 << 20);
-        run_and_tell(first..first + seeds, seeds);
-    }
+    many("SIMULATION").into_iter().for_each(run_and_tell);
 }
 
 #[test]

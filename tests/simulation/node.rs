@@ -40,6 +40,7 @@ const HASH_SEED: u64 = 7;
 /// production, so that a disk that stalls for a moment is felt.
 const CEILING_AHEAD_MS: u64 = 150;
 const CEILING_NEAR_MS: u64 = 100;
+const CEILING_INTERVAL_NS: u64 = 5_000_000;
 
 /// When the simulation begins, in wall time.
 const START_MS: u64 = 1_700_000_000_000;
@@ -107,6 +108,8 @@ pub(crate) struct Node {
     clock: SlewedClock,
     /// No version beyond this time may be issued or stored: so much is on its disk.
     pub(crate) ceiling: WallTime,
+    /// When it is looked at next: not between two copies of one message, which no connection delivers.
+    ceiling_at_ns: u64,
     /// The latest time that a version was wanted for.
     pub(crate) wanted: WallTime,
     /// How many faults keep its disk from taking anything.
@@ -150,6 +153,7 @@ impl Node {
             view,
             clock: SlewedClock::default(),
             ceiling: WallTime(0),
+            ceiling_at_ns: 0,
             wanted: WallTime(0),
             disk_stalled: 0,
             clock_error_ms: 0,
@@ -175,8 +179,11 @@ impl Node {
         let wall = self.clock.show(Timestamp(now_ns), WallTime(machine_ms));
         self.coordinator.observe(wall);
         self.wanted = self.wanted.max(self.coordinator.latest());
-        if self.disk_stalled == 0 && self.ceiling.0 < self.wanted.0 + CEILING_NEAR_MS {
-            self.ceiling = WallTime(self.wanted.0 + CEILING_AHEAD_MS);
+        if now_ns >= self.ceiling_at_ns {
+            self.ceiling_at_ns = now_ns + CEILING_INTERVAL_NS;
+            if self.disk_stalled == 0 && self.ceiling.0 < self.wanted.0 + CEILING_NEAR_MS {
+                self.ceiling = WallTime(self.wanted.0 + CEILING_AHEAD_MS);
+            }
         }
         self.replica.ceiling = self.ceiling;
         self.coordinator.set_ceiling(self.ceiling);

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::faults::Kind;
 use crate::network::Traffic;
+use crate::seeds::Total;
 
 /// How often things happened.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +21,8 @@ pub(crate) struct Count {
     pub(crate) faults: [u64; Kind::ALL.len()],
 }
 
-impl Count {
-    pub(crate) fn add(&mut self, other: &Self) {
+impl Total for Count {
+    fn add(&mut self, other: &Self) {
         self.traffic.add(&other.traffic);
         self.done += other.done;
         self.refused += other.refused;
@@ -30,7 +31,9 @@ impl Count {
             *ours += theirs;
         }
     }
+}
 
+impl Count {
     pub(crate) fn operations(&self) -> u64 {
         self.done + self.refused + self.unknown
     }
