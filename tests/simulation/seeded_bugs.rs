@@ -4,7 +4,7 @@ use crate::invariants::Invariant::{self, *};
 use crate::run;
 
 /// Seeds in which each must be found.
-const SEEDS_MAX: u64 = 2000;
+const SEEDS_MAX: u64 = 3000;
 
 /// Runs seeds until one breaks; returns how many it took, and what was broken.
 fn hunt<const BUG: usize>(invariants: &[Invariant]) -> Option<(u64, Invariant)> {

@@ -128,8 +128,8 @@ impl<const BUG: usize> World<BUG> {
             return;
         }
         if stood_still {
-            // To the tick, and a few ticks that were never saved.
-            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..10);
+            // To the tick, and some ticks that were never saved.
+            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..40);
             self.nodes[number].clock_error_ms -= lost_ms as i64;
         }
         let reused = Sink::<BUG>::DEVIATION == Deviation::ClockReused;
