@@ -5,13 +5,15 @@
 //!     AGREEMENT_SEEDS=10000 cargo test --test agreement many -- --nocapture
 //!
 //! A run is a function of its seed. `world` is the scheduler, `process` what runs in it, `operators` who asks for
-//! something, `trouble` what goes wrong, `elections` how long the cluster is without a leader, `invariants` what is
+//! something, `trouble` what goes wrong, `elections` how long the cluster is without a leader, `nonsense`
+//! what no node would say, `invariants` what is
 //! judged.
 
 mod elections;
 mod invariants;
 #[path = "../simulation/network.rs"]
 mod network;
+mod nonsense;
 mod operators;
 mod process;
 mod seeded_bugs;

@@ -54,6 +54,21 @@ fn values_expire_everywhere_and_parts_of_them_are_read_anywhere() {
 }
 
 #[test]
+fn one_key_given_twice_is_changed_once_by_what_was_given_last() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.resp(0);
+    // A paused replica is asked again, when the others have gone on.
+    kill(cluster.nodes[2].child.id(), Signal::STOP);
+    for round in 0..50 {
+        let (first, last) = (format!("{round}:first"), format!("{round}:last"));
+        assert_eq!(client.call(&["MSET", "k", &first, "other", "v", "k", &last]), Reply::ok());
+        assert_eq!(client.call(&["GET", "k"]), Reply::bulk(&last));
+    }
+    assert_eq!(client.call(&["EXISTS", "k", "k"]), Reply::Integer(2));
+    assert_eq!(client.call(&["DEL", "k", "k", "other", "none"]), Reply::Integer(2));
+}
+
+#[test]
 fn a_pipeline_is_answered_in_its_order() {
     let cluster = Cluster::start(3);
     let mut client = cluster.resp(1);

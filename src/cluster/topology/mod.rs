@@ -394,13 +394,13 @@ impl TopologyLog {
     fn apply(&mut self, entries: &[eraftpb::Entry]) {
         for entry in entries {
             let electorate = (entry.get_entry_type() != EntryType::EntryNormal).then(|| {
-                let state = self.raft.apply_conf_change(&convert::conf_change(entry));
-                convert::from_conf_state(&state.expect("the leader proposed a change that can be made"))
+                // One that cannot be made changes nothing, here as everywhere: no leader of this program proposes one.
+                self.raft.apply_conf_change(&convert::conf_change(entry)).ok()
             });
             let applied = &mut self.raft.mut_store().applied;
             (applied.index, applied.term) = (entry.index, entry.term);
-            if let Some(electorate) = electorate {
-                applied.electorate = electorate;
+            if let Some(state) = electorate {
+                state.iter().for_each(|state| applied.electorate = convert::from_conf_state(state));
             } else if let Change::Topology(command) = convert::from_own_entry(entry).change {
                 // What is denied was judged before by an older state: it changes nothing, here as everywhere.
                 let _ = applied.topology.apply(&command);

@@ -15,7 +15,8 @@ use crate::types::NodeNumber;
 /// Whether `message` is one that a node of this log can have sent to this one.
 pub(super) fn is_plausible(message: &Message, raft: &RawNode<Log>, own: NodeNumber) -> bool {
     let log = &raft.raft.raft_log;
-    let addressed = message.to == own && message.from != own && message.from.0 > 0;
+    // The library takes a message without a term for one of this node to itself.
+    let addressed = message.to == own && message.from != own && message.from.0 > 0 && message.term > 0;
     let leads = raft.raft.state == StateRole::Leader;
     // Two leaders of one term cannot be.
     let rivals = leads && message.term == raft.raft.term;
@@ -32,6 +33,8 @@ pub(super) fn is_plausible(message: &Message, raft: &RawNode<Log>, own: NodeNumb
             !rivals && message.snapshot.as_ref().is_some_and(|snapshot| is_sound(snapshot, own))
         }
         Kind::Appended => message.index <= log.last_index() || !leads || message.term != raft.raft.term,
+        // Who has heard of no leader yet has no vote.
+        Kind::RequestPreVote | Kind::RequestVote => raft.raft.term > 0,
         _ => true,
     };
     let carries = matches!(message.kind, Kind::Append) || message.entries.is_empty();
@@ -39,6 +42,10 @@ pub(super) fn is_plausible(message: &Message, raft: &RawNode<Log>, own: NodeNumb
 }
 
 fn follow_each_other(message: &Message) -> bool {
+    // To the library, an entry that nobody has is of term 0.
+    if message.log_term == 0 && message.index > 0 {
+        return false;
+    }
     let mut before = (message.index, message.log_term);
     message.entries.iter().all(|entry| {
         let follows = before.0.checked_add(1) == Some(entry.index) && before.1 <= entry.term;
@@ -60,7 +67,7 @@ fn agree_with_committed(message: &Message, raft: &RawNode<Log>) -> bool {
 }
 
 fn is_sound(snapshot: &Snapshot, own: NodeNumber) -> bool {
-    let Electorate { voters, learners, voters_outgoing, learners_next, .. } = &snapshot.electorate;
+    let Electorate { voters, learners, voters_outgoing, learners_next, auto_leave } = &snapshot.electorate;
     let distinct = |nodes: &[NodeNumber]| {
         let mut sorted = nodes.to_vec();
         sorted.sort_unstable();
@@ -70,7 +77,8 @@ fn is_sound(snapshot: &Snapshot, own: NodeNumber) -> bool {
     let all = [voters, learners, voters_outgoing];
     let apart = learners.iter().all(|node| !voters.contains(node) && !voters_outgoing.contains(node));
     let known = all.iter().any(|nodes| nodes.contains(&own));
-    let next = learners_next.iter().all(|node| voters_outgoing.contains(node));
+    let leaves_for = |node: &NodeNumber| voters_outgoing.contains(node) && !voters.contains(node);
+    let next = learners_next.iter().all(leaves_for) && (!auto_leave || !voters_outgoing.is_empty());
     let lists = all.iter().all(|nodes| distinct(nodes)) && distinct(learners_next);
     !voters.is_empty()
         && lists

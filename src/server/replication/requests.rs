@@ -4,6 +4,8 @@
 //! before it; nothing is half begun. What depends on what a key holds is refused: it takes agreement on the key, which
 //! is not offered yet, and a weaker promise under the same name would be worse than none.
 
+use std::collections::HashSet;
+
 use crate::cluster::coordinator::{Action, Ask};
 use crate::message::{Condition, ExpiryChange, Refusal, Request};
 use crate::protocol::client::encode_refused;
@@ -54,6 +56,15 @@ impl<'a> Plan<'a> {
     fn many(combine: Combine, shape: Shape, mut parts: impl Iterator<Item = Part<'a>>) -> Self {
         let first = parts.next().expect("the arity says so");
         Self { combine, shape, first, rest: parts.collect() }
+    }
+
+    /// Of several changes of one key, the last alone: they are under way together, and any of them might win.
+    fn last_of_each(combine: Combine, shape: Shape, parts: impl Iterator<Item = Part<'a>>) -> Self {
+        let mut parts: Vec<Part<'a>> = parts.collect();
+        let mut seen = HashSet::with_capacity(parts.len());
+        parts.reverse();
+        parts.retain(|part| seen.insert(part.key));
+        Self::many(combine, shape, parts.into_iter())
     }
 }
 
@@ -250,7 +261,10 @@ fn plan<'a>(
         }
         "mget" => each(Combine::Array, Shape::Value(version), Action::Get),
         "exists" | "touch" => each(Combine::Sum, Shape::Found, Action::Get),
-        "del" | "unlink" => each(Combine::Sum, Shape::Removed, Action::Remove),
+        "del" | "unlink" => {
+            let parts = arguments.iter_from(1, 1).map(|key| Part { key, action: Action::Remove });
+            Ok(Plan::last_of_each(Combine::Sum, Shape::Removed, parts))
+        }
         "set" | "setex" | "psetex" => {
             let (value, expires_at) = commands::plain_write(engine, command.name, arguments)
                 .map_err(|error| error.text(command.name))?
@@ -264,7 +278,7 @@ fn plan<'a>(
             }
             let put = |value| Action::Put { value, expires_at: None };
             let parts = pairs().map(|(key, value)| Part { key, action: put(value) });
-            Ok(Plan::many(Combine::AllOk, Shape::Ok, parts))
+            Ok(Plan::last_of_each(Combine::AllOk, Shape::Ok, parts))
         }
         "mset" => Err(commands::CommandError::Arity.text("mset")),
         _ => Err(not_offered()),
