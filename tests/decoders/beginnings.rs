@@ -1,11 +1,17 @@
 //! What fuzzing begins with, for each decoder.
 
+use annulus::message::consensus::{self, Change, Electorate, Entry, Image, Kind, Role, Snapshot};
+use annulus::message::control::{Control, TimeTold, Told};
 use annulus::message::gossip::Peer;
+use annulus::message::metadata::Metadata;
 use annulus::message::peer::{Answer, Cell, Content, Inquiry, Obstacle, OperationId, Task, Verdict};
+use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, Topology};
 use annulus::message::{Condition, Envelope, ExpiryChange, Outcome, Refusal, Reply, Request, RequestId};
 use annulus::protocol::client::{RequestBatchWriter, encode_request, encode_response};
+use annulus::protocol::control::encode_control;
 use annulus::protocol::gossip::GossipCodec;
 use annulus::protocol::handshake::{Handshake, LinkRefusal, Purpose, encode_handshake};
+use annulus::protocol::metadata::encode_metadata;
 use annulus::protocol::peer::{Heartbeat, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{Greeting, Preamble, encode_greeting, encode_preamble};
 use annulus::types::{ClusterId, Epoch, Incarnation, Level, NodeNumber, RunId, Version, WallTime};
@@ -18,6 +24,8 @@ pub(crate) fn inputs() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("native_response", responses()),
         ("peer_message", messages()),
         ("gossip", gossip()),
+        ("control", control()),
+        ("metadata", vec![metadata()]),
         ("openings", openings()),
         ("glob_pattern", patterns()),
         ("numbers", numbers()),
@@ -54,6 +62,96 @@ fn gossip() -> Vec<Vec<u8>> {
         inputs.push(bytes);
     }
     inputs
+}
+
+fn a_snapshot() -> Snapshot {
+    let settings =
+        Settings { replication_factor: 3, opens_with: 1, drift_max_ms: 500, operation_timeout_ms: 1000 };
+    let topology = Topology::new(ClusterId(7), 8, settings);
+    let founded = Image::founding(topology, Entrance { was: None, replaces: false, ..an_entrance() })
+        .expect("a founder");
+    let [one, two, three] = [1, 2, 3].map(NodeNumber);
+    let electorate = Electorate {
+        voters: vec![one, two],
+        learners: vec![three],
+        voters_outgoing: vec![one],
+        learners_next: vec![],
+        auto_leave: true,
+    };
+    Snapshot { electorate, ..founded.snapshot }
+}
+
+fn an_entrance() -> Entrance {
+    let address = "127.0.0.1:7500".parse().expect("an address");
+    Entrance {
+        name: "n1".parse().expect("a name"),
+        run: RunId(std::num::NonZeroU64::MIN),
+        was: Some(NodeNumber(1)),
+        replaces: true,
+        peer_address: address,
+        client_address: address,
+        zone: "z".parse().expect("a name"),
+        virtual_nodes: 4,
+    }
+}
+
+fn entries() -> Vec<Entry> {
+    let command = Command::Set(Setting::DriftMaxMs(7));
+    let roles = vec![(Role::Voter, NodeNumber(2)), (Role::Gone, NodeNumber(3))];
+    let changes = [Change::Nothing, Change::Topology(command), Change::Voters(roles)];
+    let entry = |(index, change)| Entry { term: 2, index, change };
+    (2..).zip(changes).map(entry).collect()
+}
+
+fn metadata() -> Vec<u8> {
+    let name = "n1".parse().expect("a name");
+    let image =
+        Image { term: 2, vote: Some(NodeNumber(1)), commit: 3, snapshot: a_snapshot(), entries: entries() };
+    let whole = encode_metadata(&Metadata { name, number: NodeNumber(1), ceiling: WallTime(5), image });
+    // The property puts a header in front.
+    whole[24..].to_vec()
+}
+
+fn control() -> Vec<Vec<u8>> {
+    let message = |kind, entries, snapshot| {
+        Control::Consensus(Box::new(consensus::Message {
+            kind,
+            from: NodeNumber(1),
+            to: NodeNumber(2),
+            term: 2,
+            index: 1,
+            log_term: 1,
+            commit: 1,
+            commit_term: 1,
+            reject: false,
+            reject_hint: 0,
+            request_snapshot: 0,
+            priority: -1,
+            context: vec![1],
+            entries,
+            snapshot,
+        }))
+    };
+    let time = TimeTold { asked_at: WallTime(1), answered_at: Some(WallTime(2)) };
+    let denied = Told::Denied(Denial::NameTaken("n1".parse().expect("a name")));
+    let said = [
+        Control::Gossip(vec![1, 2, 3]),
+        message(Kind::Append, entries(), None),
+        message(Kind::Snapshot, vec![], Some(a_snapshot())),
+        message(Kind::Vote, vec![], None),
+        Control::Ask(Box::new(Command::Enter(an_entrance()))),
+        Control::Ask(Box::new(Command::Remove { node: NodeNumber(2) })),
+        Control::Told(Box::new(Told::Done(a_snapshot().topology))),
+        Control::Told(Box::new(Told::Elsewhere("127.0.0.1:7500".parse().expect("an address")))),
+        Control::Told(Box::new(denied)),
+        Control::Time(time),
+    ];
+    let encode = |control: &Control| {
+        let mut input = Vec::new();
+        encode_control(control, &mut input);
+        input
+    };
+    said.iter().map(encode).collect()
 }
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {

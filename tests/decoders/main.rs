@@ -28,7 +28,7 @@ fn corpus_of(name: &str) -> Vec<Vec<u8>> {
 fn what_fuzzing_kept_is_digested() {
     for (name, check) in PROPERTIES {
         let corpus = corpus_of(name);
-        assert!(corpus.len() >= 5, "{name}: the corpus is missing");
+        assert!(!corpus.is_empty(), "{name}: the corpus is missing");
         for input in &corpus {
             check(input);
         }

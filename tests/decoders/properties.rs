@@ -8,28 +8,32 @@ use annulus::message::gossip::Peer;
 use annulus::message::{Envelope, Outcome, Reply, Request};
 use annulus::operation::{self, glob};
 use annulus::protocol::client::{decode_request, decode_response, encode_request, encode_response};
+use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
+use annulus::protocol::metadata::{decode_metadata, encode_metadata};
 use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{
     PREAMBLE_BYTES, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
 };
 use annulus::protocol::resp::request::{Argument, Arguments, Parsed, parse};
 use annulus::protocol::{Limits, ProtocolError};
-use annulus::types::{Incarnation, NodeNumber, Timestamp};
+use annulus::types::{Incarnation, KeyHash, NodeNumber, Timestamp};
 use foca::Codec;
 
 /// A decoder's name, and what must hold of it.
 pub(crate) type Property = (&'static str, fn(&[u8]));
 
 /// Every decoder of bytes from outside.
-pub(crate) const PROPERTIES: [Property; 8] = [
+pub(crate) const PROPERTIES: [Property; 10] = [
     ("resp_request", resp_request),
     ("native_request", native_request),
     ("native_response", native_response),
     ("peer_message", peer_message),
     ("gossip", gossip),
+    ("control", control),
+    ("metadata", metadata),
     ("openings", openings),
     ("glob_pattern", glob_pattern),
     ("numbers", numbers),
@@ -199,6 +203,28 @@ pub(crate) fn openings(bytes: &[u8]) {
         && let Ok(handshake) = decode_handshake(opening)
     {
         assert_eq!(encode_handshake(&handshake), *opening);
+    }
+}
+
+/// What control threads say to each other: a frame.
+pub(crate) fn control(bytes: &[u8]) {
+    let Ok(Split::Frame(frame)) = split_frame(bytes, &LIMITS) else { return };
+    let Ok(message) = decode_control(frame) else { return };
+    let mut again = Vec::new();
+    encode_control(&message, &mut again);
+    let Ok(Split::Frame(frame)) = split_frame(&again, &Limits::default()) else { panic!("it was encoded") };
+    assert_eq!(decode_control(frame), Ok(message));
+}
+
+/// A node's metadata: as they are, and as the content of a sound header, which nobody finds by chance.
+pub(crate) fn metadata(bytes: &[u8]) {
+    let mut sealed = b"ANNULUSM\x01\0\0\0\0\0\0\0".to_vec();
+    sealed.extend_from_slice(&KeyHash::of(bytes, 0).0.to_le_bytes());
+    sealed.extend_from_slice(bytes);
+    for bytes in [bytes, &sealed] {
+        if let Ok(metadata) = decode_metadata(bytes) {
+            assert_eq!(decode_metadata(&encode_metadata(&metadata)), Ok(metadata));
+        }
     }
 }
 
