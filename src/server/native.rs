@@ -49,7 +49,7 @@ pub(crate) const OPERATIONS: [&str; 13] = [
 const BAD_REQUEST: u16 = COMMANDS.len() as u16 + 12;
 
 #[inline]
-const fn operation_of(request: &Request<'_>) -> u16 {
+pub(crate) const fn operation_of(request: &Request<'_>) -> u16 {
     let number = match request {
         Request::Ping => 0,
         Request::Authenticate { .. } => 1,
@@ -145,7 +145,9 @@ pub(crate) fn replicate(
 ) -> Begun {
     let Ok(Split::Frame(frame)) = split_frame(input, limits) else { return Begun::Local };
     match decode_request(frame, limits) {
-        Ok(envelope) => begin_native(engine, client, &envelope, operation_of(&envelope.request), hash),
+        Ok(envelope) => {
+            begin_native(engine, client, &envelope, operation_of(&envelope.request), hash, limits)
+        }
         Err(_) => begin_other(client),
     }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
+use crate::message::RequestId;
 use crate::protocol::resp::reply;
+use crate::server::replication::batch;
 use crate::types::KeyHash;
 
 /// The requests under way, the oldest first.
@@ -28,6 +30,13 @@ pub(crate) enum Combine {
     AllOk,
     /// Their sum, or why one is missing.
     Sum,
+    /// They are the outcomes of a batch.
+    Batch {
+        /// Of this id.
+        id: RequestId,
+        /// The answer has this many bytes at most.
+        bytes_max: u32,
+    },
 }
 
 struct Awaited {
@@ -96,6 +105,7 @@ impl Awaited {
         let error = || self.parts.iter().find(|part| part.starts_with(b"-"));
         match self.combine {
             Combine::One => self.parts.iter().for_each(|part| out.extend_from_slice(part)),
+            Combine::Batch { id, bytes_max } => batch::write(id, bytes_max, &self.parts, out),
             Combine::Array => {
                 reply::array_head(out, self.parts.len());
                 self.parts.iter().for_each(|part| out.extend_from_slice(part));

@@ -10,6 +10,7 @@
 //!    └── conversation ◄─────┴── answers ◄─────────────────────────┘
 //! ```
 
+mod batch;
 mod conversation;
 mod guest;
 mod outbox;

@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 
 use crate::cluster::coordinator::{Action, Ask};
-use crate::message::{Condition, ExpiryChange, Refusal, Request};
+use crate::message::{Condition, Envelope, ExpiryChange, Refusal, Request};
+use crate::protocol::Limits as FrameLimits;
 use crate::protocol::client::encode_refused;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
@@ -15,6 +16,7 @@ use crate::server::commands::{self, AT, Access, Command, Leveled};
 use crate::server::connection::Connection;
 use crate::server::engine::Engine;
 use crate::server::output::Output;
+use crate::server::replication::batch;
 use crate::server::replication::conversation::Combine;
 use crate::server::replication::outbox::{Shape, Waiter};
 use crate::types::{KeyHash, Level, WallTime};
@@ -144,28 +146,19 @@ fn begin_at(
 pub(crate) fn begin_native(
     engine: &mut Engine,
     client: &mut Client<'_>,
-    envelope: &crate::message::Envelope<'_>,
+    envelope: &Envelope<'_>,
     operation: u16,
     hash: KeyHash,
+    limits: &FrameLimits,
 ) -> Begun {
-    let action = match envelope.request {
-        Request::Get { .. } => Some(Action::Get),
-        Request::Put { value, condition: Condition::Always, expiry, .. } => {
-            let wall = engine.clock.wall();
-            let expires_at = match expiry {
-                ExpiryChange::Clear => Some(None),
-                ExpiryChange::At(at) => Some(Some(at)),
-                ExpiryChange::AfterMs(ms) => Some(Some(WallTime(wall.0.saturating_add(ms)))),
-                ExpiryChange::Keep => None,
-            };
-            expires_at.map(|expires_at| Action::Put { value, expires_at })
-        }
-        Request::Remove { condition: Condition::Always, .. } => Some(Action::Remove),
+    match envelope.request {
         Request::Ping | Request::Stats | Request::Authenticate { .. } => {
             return if client.is_under_way() { Begun::Later } else { Begun::Local };
         }
-        _ => None,
-    };
+        Request::Batch(batch) => return batch::begin(engine, client, envelope, batch, operation, limits),
+        _ => {}
+    }
+    let action = action_of(engine, &envelope.request);
     let id = envelope.id;
     match (action, envelope.request.key()) {
         (Some(action), Some(key)) => {
@@ -182,12 +175,31 @@ pub(crate) fn begin_native(
     }
 }
 
+/// What replicas are asked for a request of the native protocol, if they can be.
+pub(super) fn action_of<'a>(engine: &Engine, request: &Request<'a>) -> Option<Action<'a>> {
+    match *request {
+        Request::Get { .. } => Some(Action::Get),
+        Request::Put { value, condition: Condition::Always, expiry, .. } => {
+            let wall = engine.clock.wall();
+            let expires_at = match expiry {
+                ExpiryChange::Clear => None,
+                ExpiryChange::At(at) => Some(at),
+                ExpiryChange::AfterMs(ms) => Some(WallTime(wall.0.saturating_add(ms))),
+                ExpiryChange::Keep => return None,
+            };
+            Some(Action::Put { value, expires_at })
+        }
+        Request::Remove { condition: Condition::Always, .. } => Some(Action::Remove),
+        _ => None,
+    }
+}
+
 /// What is about no key waits for what is under way, and is run here.
 pub(crate) fn begin_other(client: &Client<'_>) -> Begun {
     if client.is_under_way() { Begun::Later } else { Begun::Local }
 }
 
-const NOT_OFFERED: &str = "this needs agreement on the key, or on all keys, which a cluster does not offer yet: \
+pub(super) const NOT_OFFERED: &str = "this needs agreement on the key, or on all keys, which a cluster does not offer yet: \
                            use plain reads, writes and removals";
 
 fn not_offered() -> Wrong {
@@ -286,7 +298,7 @@ fn plan<'a>(
 }
 
 impl super::Replication {
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: crate::types::Timestamp,
         waiter: Waiter,
