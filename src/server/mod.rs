@@ -64,6 +64,9 @@ use settings::Settings;
 use slow_log::SlowLog;
 use worker::{Message, WAKER, Worker};
 
+/// The incarnation of a node that is alone: it has one.
+const INCARNATION: u32 = 1;
+
 /// Why a node did not start. Nothing was left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -144,8 +147,8 @@ impl Node {
         let mut node = Self { shared, threads: Vec::with_capacity(count + 1) };
         let time = Clock::start();
         for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
-            // A node that is alone has one life; in a cluster the coordinator's clock issues all versions.
-            let writer = WriterId::new(0, index as u32).expect("config.rs bounds the workers");
+            // In a cluster, the coordinator's clock issues all versions.
+            let writer = WriterId::new(INCARNATION, index as u32).expect("config.rs bounds the workers");
             let replication =
                 peer_listeners.pop().map(|listener| node.replication(config, listener, index as u32));
             let engine = Engine {

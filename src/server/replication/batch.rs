@@ -1,8 +1,8 @@
-//! A batch of the native protocol, at the replicas of its keys: its requests are under way together, each has an outcome
-//! of its own, and the outcomes stand in the answer in the order of the requests.
+//! A batch of the native protocol, at the replicas of its keys: its requests are under way together, each has an
+//! outcome of its own, and the outcomes stand in the answer in the order of the requests.
 //!
 //! Invariant: a batch begins when nothing else of its connection is under way, so what was asked before it is done
-//! before it. A key that a request of it changes is asked nothing else in it: which would come first, nobody could tell.
+//! before it. A key that a request of it changes is asked nothing else in it: nobody could tell which came first.
 
 use std::collections::HashSet;
 

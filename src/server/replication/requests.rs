@@ -199,8 +199,9 @@ pub(crate) fn begin_other(client: &Client<'_>) -> Begun {
     if client.is_under_way() { Begun::Later } else { Begun::Local }
 }
 
-pub(super) const NOT_OFFERED: &str = "this needs agreement on the key, or on all keys, which a cluster does not offer yet: \
-                           use plain reads, writes and removals";
+/// Why what depends on what a key holds is refused.
+pub(super) const NOT_OFFERED: &str = "this needs agreement on the key, or on all keys, which a cluster does not offer \
+                                      yet: use plain reads, writes and removals";
 
 fn not_offered() -> Wrong {
     format!("UNAVAILABLE {NOT_OFFERED}").into()
