@@ -41,12 +41,12 @@ use crate::message::topology::{Command, Entrance};
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
 use crate::protocol::gossip::GossipCodec;
-use crate::protocol::handshake::{Handshake, Purpose};
+use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
 use crate::server::clock::Clock;
 use crate::server::engine::Shared;
 use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
-use crate::types::{NodeNumber, Timestamp, WallTime};
+use crate::types::{Epoch, NodeNumber, Timestamp, WallTime};
 
 pub use start::BeginError;
 pub(crate) use start::{Beginning, begin};
@@ -98,7 +98,8 @@ pub(crate) struct Control {
     link_changes: Vec<(NodeNumber, Change)>,
     /// What nodes are that are not alive.
     doubted: BTreeMap<NodeNumber, Liveness>,
-    ring: Option<Arc<Ring>>,
+    /// The ring of the latest epoch that was handed to workers.
+    ring: Option<(Epoch, Arc<Ring>)>,
     /// What workers have yet to be handed.
     outlook: Option<(Arc<Outlook>, Vec<bool>)>,
     changed: bool,
@@ -232,11 +233,7 @@ impl Control {
         let limits = Limits { frame_bytes_max: CONTROL_BYTES_MAX, ..Limits::default() };
         for (&node, link) in &mut self.links {
             let expects = |theirs: &Handshake| {
-                if theirs.node == node {
-                    self.roster.accept_control(theirs)
-                } else {
-                    Err(crate::protocol::handshake::LinkRefusal::Node)
-                }
+                if theirs.node == node { self.roster.accept_control(theirs) } else { Err(LinkRefusal::Node) }
             };
             let mut change = link.attend(now, self.poll.registry(), &own, expects);
             let understood = link.wire().map_or(Ok(()), |wire| {
@@ -254,7 +251,11 @@ impl Control {
 
     fn hear(&mut self, now: Timestamp, source: Source, said: Said) -> io::Result<()> {
         match said {
-            Said::Consensus(message) => self.act(|log, out| log.handle(now, &message, out)),
+            // Whoever wants to join is nobody yet, and nobody speaks for another.
+            Said::Consensus(message) if self.speaker(source) == Some(message.from) => {
+                self.act(|log, out| log.handle(now, &message, out))
+            }
+            Said::Consensus(_) => Ok(()),
             Said::Ask(command) => {
                 let verdict = self.act(|log, out| log.ask(now, &command, out))?;
                 let told = self.told(verdict);
@@ -263,7 +264,9 @@ impl Control {
             }
             Said::Told(told) => match *told {
                 // Only a node's life may end it: what clients want was judged before it was asked for.
-                Told::Denied(denial) if !self.entered => Err(io::Error::other(denial)),
+                Told::Denied(denial) if !self.entered && self.speaker(source).is_some() => {
+                    Err(io::Error::other(denial))
+                }
                 Told::Denied(denial) => {
                     tracing::warn!("the leader denies what was asked of it: {denial}");
                     Ok(())

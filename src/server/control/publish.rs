@@ -56,8 +56,12 @@ impl Control {
         let node = topology.nodes.get(&own).filter(|node| node.run == self.roster.own.run);
         self.entered = node.is_some();
         let serves = topology.open && node.is_some();
-        let ring = if serves { Arc::new(topology.ring()) } else { Arc::new(nobody()) };
-        self.ring = Some(Arc::clone(&ring));
+        let ring = match &self.ring {
+            _ if !serves => Arc::new(nobody()),
+            Some((epoch, ring)) if *epoch == topology.epoch => Arc::clone(ring),
+            _ => Arc::new(topology.ring()),
+        };
+        self.ring = serves.then(|| (topology.epoch, Arc::clone(&ring)));
         let milliseconds = |ms: u32| Duration::from_millis(u64::from(ms));
         let outlook = Outlook {
             epoch: topology.epoch,
