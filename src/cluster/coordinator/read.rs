@@ -21,6 +21,8 @@ pub(super) struct Read {
     asked: Set,
     /// Were asked for the value too and have not answered.
     whole: Set,
+    /// Have refused since all were last asked.
+    refusing: Set,
     /// The cell whose value is at hand.
     held: Option<Rank>,
     /// Whether all replicas are asked, to repair those that are behind.
@@ -29,8 +31,8 @@ pub(super) struct Read {
 
 impl Read {
     pub(super) fn new(repairs: bool) -> Self {
-        let (answered, asked, whole) = (Set::default(), Set::default(), Set::default());
-        Self { seen: [None; REPLICAS_MAX], answered, asked, whole, held: None, repairs }
+        let [answered, asked, whole, refusing] = [Set::default(); 4];
+        Self { seen: [None; REPLICAS_MAX], answered, asked, whole, refusing, held: None, repairs }
     }
 
     pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
@@ -67,8 +69,13 @@ impl Read {
                 }
             }
             Verdict::Summary(summary) => self.note(place, summary),
-            Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
-            Verdict::Refused(_) | Verdict::Applied { .. } | Verdict::Superseded { .. } => {}
+            Verdict::Refused(obstacle) => {
+                self.refusing.insert(place);
+                if matches!(obstacle, Obstacle::Epoch(_)) {
+                    effort.parked.insert(place);
+                }
+            }
+            Verdict::Applied { .. } | Verdict::Superseded { .. } => {}
         }
         self.judge(false, effort, turn)
     }
@@ -82,6 +89,7 @@ impl Read {
         match nudge {
             Nudge::Lost => self.judge(false, effort, turn),
             Nudge::Hurry => {
+                self.refusing = Set::default();
                 let others = effort.replicas.reachable(turn.view).without(self.answered);
                 for place in others.iter() {
                     self.ask(place, true, effort, turn);
@@ -120,8 +128,11 @@ impl Read {
         let wall = turn.clock.wall();
         if newest.kind.is_live(wall) && self.held != Some(newest.rank) {
             // One that was asked for its value may have it; if it takes long, whoever is known to have it is asked.
-            if self.whole.is_empty() || impatient {
-                let holder = self.holders(newest.rank).iter().next().expect("somebody answered with it");
+            // One that has just refused is left alone for a while: it would refuse again at once.
+            let holders = self.holders(newest.rank).without(self.refusing);
+            if (self.whole.is_empty() || impatient)
+                && let Some(holder) = holders.iter().next()
+            {
                 self.ask(holder, true, effort, turn);
             }
             return Step::Wait;
