@@ -34,6 +34,9 @@ const HEALED_NS: u64 = 2_000_000_000;
 /// A client that has heard nothing for so long of a node that was never down nor paused will never hear.
 const REPLY_NS_MAX: u64 = 8_000_000_000;
 
+/// Messages of a run at most: a hundred times as many as most have.
+const MESSAGES_MAX: u64 = 1_000_000;
+
 pub(crate) const MS: u64 = 1_000_000;
 
 /// Something that is going to happen.
@@ -304,6 +307,7 @@ impl<const BUG: usize> World<BUG> {
     }
 
     fn send(&mut self, from: usize, to: usize, to_life: u32, bytes: Vec<u8>, inquiry: bool) {
+        assert!(self.count.traffic.messages < MESSAGES_MAX, "somebody asks again and again, without end");
         let fate =
             self.network.send(&mut self.random, self.now_ns, from, to, inquiry, &mut self.count.traffic);
         let from_life = self.nodes[from].life;
