@@ -72,7 +72,7 @@ fn coordinator() -> Coordinator {
     let view = View::new(Epoch(1), ring, NodeNumber(0), nodes());
     let mut coordinator =
         Coordinator::new(Arc::new(view), HybridClock::new(WriterId(1)), CoordinatorConfig::default(), SEED);
-    coordinator.observe(WallTime(1_700_000_000_000));
+    coordinator.observe(Timestamp::default(), WallTime(1_700_000_000_000));
     coordinator
 }
 
@@ -150,7 +150,7 @@ fn codec(criterion: &mut Criterion) {
         });
     };
     for (name, task) in tasks {
-        let inquiry = Inquiry { operation, epoch: Epoch(1), key: &key, task };
+        let inquiry = Inquiry { operation, epoch: Epoch(1), remaining_ms: 1000, key: &key, task };
         there_and_back(name, &|bytes| encode_inquiry(&inquiry, bytes));
     }
     for (name, verdict) in verdicts {

@@ -26,6 +26,8 @@ pub enum Deviation {
     ClockReused,
     /// Versions are issued beyond the time that is on disk.
     CeilingIgnored,
+    /// A replica does what was asked of it long before, while it was stopped.
+    DeadlineIgnored,
     /// A voter that was restarted does not know whom it voted for.
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: an inquiry of another epoch changes nothing, and neither does a client's cell that ranks below what is
 //! there or whose version is too far ahead of this node's clock; what is stored elsewhere already is never refused for
-//! its version. It answers every inquiry exactly once. It holds no data: cells are behind [`Cells`].
+//! its version. What may have outlived its operation changes nothing either. It answers every inquiry exactly once. It
+//! holds no data: cells are behind [`Cells`].
 
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Replica {
     pub drift_max: Duration,
     /// It stores nothing beyond this time: so much is on disk of what its clock has seen.
     pub ceiling: WallTime,
+    /// How long it was stopped before it looked at what has come, in milliseconds: what came may have waited so long.
+    pub stopped_ms: u64,
 }
 
 impl Replica {
@@ -92,6 +95,9 @@ impl Replica {
     fn obstacle(&self, inquiry: &Inquiry<'_>, now: WallTime) -> Option<Obstacle> {
         if inquiry.epoch != self.epoch {
             return Some(Obstacle::Epoch(self.epoch));
+        }
+        if u64::from(inquiry.remaining_ms) < self.stopped_ms {
+            return Some(Obstacle::Overdue);
         }
         if !self.serving {
             return Some(Obstacle::NotServing);

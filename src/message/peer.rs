@@ -22,6 +22,8 @@ pub struct Inquiry<'a> {
     pub operation: OperationId,
     /// The sender's epoch.
     pub epoch: Epoch,
+    /// How long its operation may still take, in milliseconds: nobody waits for an answer after that.
+    pub remaining_ms: u16,
     /// The key.
     pub key: &'a [u8],
     /// What is asked about it.
@@ -94,6 +96,8 @@ pub enum Obstacle {
     OutOfMemory,
     /// The replica does not serve data now.
     NotServing,
+    /// The replica was stopped for longer than the operation had left.
+    Overdue,
 }
 
 /// A cell: what a key holds in some version.

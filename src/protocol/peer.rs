@@ -62,6 +62,7 @@ mod obstacle {
     pub(super) const DRIFT: u8 = 2;
     pub(super) const OUT_OF_MEMORY: u8 = 3;
     pub(super) const NOT_SERVING: u8 = 4;
+    pub(super) const OVERDUE: u8 = 5;
 }
 
 /// Bytes of a message after the length that are neither key nor value, at most.
@@ -79,12 +80,8 @@ pub fn encode_inquiry(inquiry: &Inquiry<'_>, out: &mut Vec<u8>) {
         Task::Write(cell) => (kind::WRITE, Some(cell)),
         Task::Repair(cell) => (kind::REPAIR, Some(cell)),
     };
-    put_head(
-        kind,
-        cell.map_or(content::NONE, |cell| number_of(&cell.summary().kind)),
-        inquiry.operation,
-        out,
-    );
+    let detail = cell.map_or(content::NONE, |cell| number_of(&cell.summary().kind));
+    put_head(kind, detail, inquiry.remaining_ms, inquiry.operation, out);
     out.extend_from_slice(&inquiry.epoch.0.to_le_bytes());
     out.extend_from_slice(&wire_length(inquiry.key.len()).to_le_bytes());
     put_summary(cell.as_ref().map(Cell::summary), out);
@@ -96,7 +93,7 @@ pub fn encode_inquiry(inquiry: &Inquiry<'_>, out: &mut Vec<u8>) {
 /// Appends a frame with `answer` to `out`.
 pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     let start = begin_frame(out);
-    let head = |kind, detail, out: &mut Vec<u8>| put_head(kind, detail, answer.operation, out);
+    let head = |kind, detail, out: &mut Vec<u8>| put_head(kind, detail, 0, answer.operation, out);
     match answer.verdict {
         Verdict::Cell(cell) => {
             let summary = cell.as_ref().map(Cell::summary);
@@ -119,6 +116,7 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
                 Obstacle::Drift => (obstacle::DRIFT, None),
                 Obstacle::OutOfMemory => (obstacle::OUT_OF_MEMORY, None),
                 Obstacle::NotServing => (obstacle::NOT_SERVING, None),
+                Obstacle::Overdue => (obstacle::OVERDUE, None),
             };
             head(kind::REFUSED, number, out);
             if let Some(epoch) = epoch {
@@ -136,7 +134,7 @@ pub fn encode_heartbeat(heartbeat: Heartbeat, out: &mut Vec<u8>) {
         Heartbeat::Call => kind::HEARTBEAT_CALL,
         Heartbeat::Response => kind::HEARTBEAT_RESPONSE,
     };
-    put_head(kind, 0, NO_OPERATION, out);
+    put_head(kind, 0, 0, NO_OPERATION, out);
     finish_frame(start, 0, out);
 }
 
@@ -158,8 +156,8 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
     let mut reader = Reader::new(body);
     let kind = reader.u8(Field::Header)?;
     let detail = reader.u8(Field::Header)?;
-    let reserved = [reader.u8(Field::Header)?, reader.u8(Field::Header)?];
-    if reserved != [0, 0] {
+    let remaining_ms = u16::from_le_bytes([reader.u8(Field::Header)?, reader.u8(Field::Header)?]);
+    if remaining_ms != 0 && !(kind::READ..=kind::REPAIR).contains(&kind) {
         return Err(Malformed::new(Field::Reserved, Fault::Undefined));
     }
     let operation = OperationId { slot: reader.u32(Field::Header)?, round: reader.u32(Field::Header)? };
@@ -180,7 +178,7 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
                 (kind::REPAIR, Some(cell)) => Task::Repair(cell),
                 _ => return Err(Malformed::new(Field::Value, Fault::Misplaced)),
             };
-            Ok(PeerMessage::Inquiry(Inquiry { operation, epoch, key, task }))
+            Ok(PeerMessage::Inquiry(Inquiry { operation, epoch, remaining_ms, key, task }))
         }
         kind::CELL..=kind::REFUSED => {
             let verdict = verdict(kind, detail, reader, limits)?;
@@ -218,14 +216,17 @@ fn verdict<'a>(
         (kind::REFUSED, obstacle::DRIFT) => Verdict::Refused(Obstacle::Drift),
         (kind::REFUSED, obstacle::OUT_OF_MEMORY) => Verdict::Refused(Obstacle::OutOfMemory),
         (kind::REFUSED, obstacle::NOT_SERVING) => Verdict::Refused(Obstacle::NotServing),
+        (kind::REFUSED, obstacle::OVERDUE) => Verdict::Refused(Obstacle::Overdue),
         _ => return Err(Malformed::new(Field::Reason, Fault::Undefined)),
     };
     reader.end()?;
     Ok(verdict)
 }
 
-fn put_head(kind: u8, detail: u8, operation: OperationId, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[kind, detail, 0, 0]);
+/// The head; `remaining_ms` is 0 in all but inquiries.
+fn put_head(kind: u8, detail: u8, remaining_ms: u16, operation: OperationId, out: &mut Vec<u8>) {
+    let [low, high] = remaining_ms.to_le_bytes();
+    out.extend_from_slice(&[kind, detail, low, high]);
     out.extend_from_slice(&operation.slot.to_le_bytes());
     out.extend_from_slice(&operation.round.to_le_bytes());
 }
@@ -319,13 +320,20 @@ mod tests {
             Verdict::Refused(Obstacle::Drift),
             Verdict::Refused(Obstacle::OutOfMemory),
             Verdict::Refused(Obstacle::NotServing),
+            Verdict::Refused(Obstacle::Overdue),
         ];
         for cell in cells() {
             tasks.extend([Task::Write(cell), Task::Repair(cell)]);
             verdicts.extend([Verdict::Cell(Some(cell)), Verdict::Summary(Some(cell.summary()))]);
         }
         let inquiry = |task| {
-            PeerMessage::Inquiry(Inquiry { operation: OPERATION, epoch: Epoch(3), key: b"the key", task })
+            PeerMessage::Inquiry(Inquiry {
+                operation: OPERATION,
+                epoch: Epoch(3),
+                remaining_ms: 999,
+                key: b"the key",
+                task,
+            })
         };
         let answer = |verdict| PeerMessage::Answer(Answer { operation: OPERATION, verdict });
         let heartbeats = [Heartbeat::Call, Heartbeat::Response].map(PeerMessage::Heartbeat);
@@ -390,8 +398,9 @@ mod tests {
         let value = Content::Value { value: b"longer", expires_at: None };
         let task = Task::Write(Cell { version: VERSION, content: value });
         for (key, field) in [(&b"long"[..], Field::Key), (b"key", Field::Value)] {
-            let bytes =
-                encode(&PeerMessage::Inquiry(Inquiry { operation: OPERATION, epoch: Epoch(1), key, task }));
+            let (operation, epoch) = (OPERATION, Epoch(1));
+            let inquiry = Inquiry { operation, epoch, remaining_ms: 1, key, task };
+            let bytes = encode(&PeerMessage::Inquiry(inquiry));
             let error = decode_peer(frame(&bytes), &limits).unwrap_err();
             assert_eq!((error.field, error.fault), (field, Fault::TooLarge));
         }

@@ -40,7 +40,7 @@ pub(crate) fn a_coordinator_allocates_nothing() {
     let view = Arc::new(View::new(Epoch(1), ring, NodeNumber(0), nodes()));
     let clock = HybridClock::new(WriterId(1));
     let mut coordinator = Coordinator::new(view, clock, CoordinatorConfig::default(), 1);
-    coordinator.observe(WallTime(1_700_000_000_000));
+    coordinator.observe(Timestamp::default(), WallTime(1_700_000_000_000));
     let mut replicas = Replicas { asked: Vec::with_capacity(64), replies: 0 };
     let mut run = |from: u64, count: u64| {
         for number in from..from + count {

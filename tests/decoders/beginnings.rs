@@ -258,7 +258,10 @@ fn messages() -> Vec<Vec<u8>> {
     let mut inputs = Vec::new();
     for task in tasks {
         let mut input = Vec::new();
-        encode_inquiry(&Inquiry { operation, epoch: Epoch(2), key: b"key", task }, &mut input);
+        encode_inquiry(
+            &Inquiry { operation, epoch: Epoch(2), remaining_ms: 7, key: b"key", task },
+            &mut input,
+        );
         inputs.push(input);
     }
     for verdict in verdicts {

@@ -20,7 +20,7 @@ use annulus::types::{Epoch, NodeNumber, Timestamp, Version, WallTime, WriterId, 
 use crate::world::Event;
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 10] = [
+pub(crate) const DEVIATIONS: [Deviation; 11] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -31,6 +31,7 @@ pub(crate) const DEVIATIONS: [Deviation; 10] = [
     Deviation::ClockReused,
     Deviation::CopiesForgotten,
     Deviation::CeilingIgnored,
+    Deviation::DeadlineIgnored,
 ];
 
 /// The hash seed of every store and ring.
@@ -99,6 +100,10 @@ pub(crate) struct Node {
     pub(crate) down_since_ns: u64,
     /// How many faults pause it.
     pub(crate) paused: u32,
+    /// Since when it is paused, or was last.
+    pub(crate) paused_ns: u64,
+    /// When it went on after that.
+    pub(crate) resumed_ns: u64,
     /// What happened to it while it was paused.
     pub(crate) deferred: Vec<Event>,
     pub(crate) store: Store,
@@ -141,6 +146,8 @@ impl Node {
             up: true,
             down_since_ns: 0,
             paused: 0,
+            paused_ns: 0,
+            resumed_ns: 0,
             deferred: Vec::new(),
             store: Store::new(&config),
             replica: Replica {
@@ -148,6 +155,7 @@ impl Node {
                 serving: true,
                 drift_max: Duration::from_millis(500),
                 ceiling: WallTime(u64::MAX),
+                stopped_ms: 0,
             },
             coordinator,
             view,
@@ -177,7 +185,10 @@ impl Node {
         let machine_ms =
             (START_MS + now_ns / 1_000_000).saturating_add_signed(self.clock_error_ms + drift_ms);
         let wall = self.clock.show(Timestamp(now_ns), WallTime(machine_ms));
-        self.coordinator.observe(wall);
+        self.coordinator.observe(Timestamp(now_ns), wall);
+        // What comes at the moment at which it goes on may have come all the while.
+        let stopped_ns = if now_ns == self.resumed_ns { now_ns - self.paused_ns } else { 0 };
+        self.replica.stopped_ms = stopped_ns / 1_000_000;
         self.wanted = self.wanted.max(self.coordinator.latest());
         if now_ns >= self.ceiling_at_ns {
             self.ceiling_at_ns = now_ns + CEILING_INTERVAL_NS;

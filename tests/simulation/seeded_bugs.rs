@@ -72,3 +72,8 @@ fn a_copy_of_a_write_that_is_forgotten() {
 fn a_ceiling_that_is_ignored() {
     is_found_by::<9>(&[NothingBeyondTheCeiling]);
 }
+
+#[test]
+fn a_deadline_that_is_ignored() {
+    is_found_by::<10>(&[NothingAfterItsTime]);
+}

@@ -96,8 +96,12 @@ impl<const BUG: usize> World<BUG> {
 
     fn pause(&mut self, number: usize, begins: bool) {
         let node = &mut self.nodes[number];
+        if node.paused == 0 {
+            node.paused_ns = self.now_ns;
+        }
         node.paused = if begins { node.paused + 1 } else { node.paused - 1 };
         if node.paused == 0 {
+            node.resumed_ns = self.now_ns;
             for event in std::mem::take(&mut node.deferred) {
                 self.plan(self.now_ns, event);
             }

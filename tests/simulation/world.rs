@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag};
+use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag, Orders};
+use annulus::cluster::deviation::Deviation;
 use annulus::history::{Ask, History, Key};
 use annulus::message::peer::Verdict;
 use annulus::protocol::Limits;
@@ -42,7 +43,7 @@ pub(crate) const MS: u64 = 1_000_000;
 /// Something that is going to happen.
 pub(crate) enum Event {
     /// Bytes of a node's process arrive at another's: what was said to a process that has ended is lost.
-    Deliver { to: usize, to_life: u32, from: usize, from_life: u32, bytes: Vec<u8> },
+    Deliver { to: usize, to_life: u32, from: usize, from_life: u32, arrives_ns: u64, bytes: Vec<u8> },
     /// A node's coordinator is to be looked at.
     Timer { node: usize, life: u32 },
     /// A client goes on.
@@ -108,6 +109,8 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) complaint: Option<String>,
     /// A version that was issued or stored beyond what was on disk.
     pub(crate) beyond_ceiling: Option<String>,
+    /// What was done after nobody waited for it any more, by a node that had stopped meanwhile.
+    pub(crate) overdue: Option<String>,
 }
 
 impl<const BUG: usize> World<BUG> {
@@ -137,6 +140,7 @@ impl<const BUG: usize> World<BUG> {
             count: Count::default(),
             complaint: None,
             beyond_ceiling: None,
+            overdue: None,
         };
         for fault in 0..world.faults.len() {
             let Fault { begins_ns, ends_ns, .. } = world.faults[fault];
@@ -226,9 +230,9 @@ impl<const BUG: usize> World<BUG> {
             {
                 self.nodes[to].deferred.push(next.event);
             }
-            Event::Deliver { to, to_life, from, from_life, bytes } => {
+            Event::Deliver { to, to_life, from, from_life, arrives_ns, bytes } => {
                 if self.nodes[to].up && self.nodes[to].life == to_life {
-                    self.deliver(to, from, from_life, &bytes);
+                    self.deliver(to, from, from_life, arrives_ns, &bytes);
                 }
             }
             Event::Timer { node, life } => self.look_after(node, life),
@@ -241,7 +245,7 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
-    fn deliver(&mut self, to: usize, from: usize, from_life: u32, bytes: &[u8]) {
+    fn deliver(&mut self, to: usize, from: usize, from_life: u32, arrives_ns: u64, bytes: &[u8]) {
         let node = &mut self.nodes[to];
         let wall = node.observe(self.now_ns);
         let Ok(Split::Frame(frame)) = split_frame(bytes, &self.limits) else { panic!("it was encoded") };
@@ -255,6 +259,9 @@ impl<const BUG: usize> World<BUG> {
                 node.wanted = version.map_or(node.wanted, |version| node.wanted.max(version.stamp.wall()));
                 let ceiling = node.ceiling;
                 let mut applied = false;
+                if Sink::<BUG>::DEVIATION == Deviation::DeadlineIgnored {
+                    node.replica.stopped_ms = 0;
+                }
                 node.replica.serve(&inquiry, &node.store, wall, |said| {
                     applied = matches!(said.verdict, Verdict::Applied { .. });
                     encode_answer(&said, &mut answer);
@@ -262,6 +269,10 @@ impl<const BUG: usize> World<BUG> {
                 if applied && version.is_some_and(|version| version.stamp.wall() > ceiling) {
                     self.beyond_ceiling
                         .get_or_insert(format!("node {to} stored {version:?} beyond {ceiling:?}"));
+                }
+                let waited_ms = (self.now_ns - arrives_ns) / MS;
+                if applied && waited_ms > u64::from(inquiry.remaining_ms) {
+                    self.overdue.get_or_insert(format!("node {to} did {inquiry:?} after {waited_ms} ms"));
                 }
                 // An answer goes to the process that asked, and to none that came after it.
                 self.send(to, from, from_life, answer, false);
@@ -313,10 +324,11 @@ impl<const BUG: usize> World<BUG> {
         let from_life = self.nodes[from].life;
         let [first, second] = fate.arrives_ns;
         if let Some(at_ns) = second {
-            self.plan(at_ns, Event::Deliver { to, to_life, from, from_life, bytes: bytes.clone() });
+            let bytes = bytes.clone();
+            self.plan(at_ns, Event::Deliver { to, to_life, from, from_life, arrives_ns: at_ns, bytes });
         }
         if let Some(at_ns) = first {
-            self.plan(at_ns, Event::Deliver { to, to_life, from, from_life, bytes });
+            self.plan(at_ns, Event::Deliver { to, to_life, from, from_life, arrives_ns: at_ns, bytes });
         }
     }
 

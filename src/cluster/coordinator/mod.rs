@@ -124,6 +124,8 @@ pub struct Coordinator {
     rounds: u32,
     /// No version is issued beyond this time.
     ceiling: WallTime,
+    /// The time it was last shown.
+    now: Timestamp,
 }
 
 /// What an operation works with while it is looked at.
@@ -134,6 +136,8 @@ struct Turn<'a, O> {
     config: &'a CoordinatorConfig,
     rounds: &'a mut u32,
     ceiling: WallTime,
+    /// How long the operation may still take.
+    remaining_ms: u16,
     out: &'a mut O,
 }
 
@@ -153,6 +157,7 @@ impl Coordinator {
             spare: Vec::new(),
             rounds: 0,
             ceiling: WallTime(u64::MAX),
+            now: Timestamp::default(),
         }
     }
 
@@ -179,9 +184,10 @@ impl Coordinator {
         self.config.timeout = timeout;
     }
 
-    /// Shows it the wall time, which versions follow and expiry is judged by.
+    /// Shows it the time, and the wall time, which versions follow and expiry is judged by.
     #[inline]
-    pub fn observe(&mut self, wall: WallTime) {
+    pub fn observe(&mut self, now: Timestamp, wall: WallTime) {
+        self.now = now;
         self.clock.observe(wall);
     }
 
@@ -193,6 +199,7 @@ impl Coordinator {
 
     /// Begins an operation.
     pub fn begin(&mut self, now: Timestamp, ask: &Ask<'_>, out: &mut impl Orders) {
+        self.now = now;
         let list = self.view.ring.preference_list(ask.hash.token());
         let replicas = Replicas::new(list);
         let refusal = if self.operations.len() >= self.config.operations_max {
@@ -258,6 +265,7 @@ impl Coordinator {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut impl Orders) {
+        self.now = now;
         while let Some(&Reverse((at, slot, incarnation))) = self.timers.peek()
             && at <= now
         {
@@ -296,9 +304,11 @@ impl Coordinator {
         out: &mut O,
         act: impl FnOnce(&mut Operation, &mut Turn<'_, O>) -> Progress,
     ) {
-        let Self { view, clock, config, operations, rounds, ceiling, .. } = self;
+        let Self { view, clock, config, operations, rounds, ceiling, now, .. } = self;
         let Some(operation) = operations.get_mut(slot) else { return };
-        let mut turn = Turn { slot: slot as u32, view, clock, config, rounds, ceiling: *ceiling, out };
+        let remaining_ms = (operation.deadline.nanos_since(*now) / 1_000_000).min(u64::from(u16::MAX)) as u16;
+        let mut turn =
+            Turn { slot: slot as u32, view, clock, config, rounds, ceiling: *ceiling, remaining_ms, out };
         if act(operation, &mut turn) == Err(Ended) {
             let ended = self.operations.remove(slot);
             if self.spare.len() < self.config.spare_buffers_max {

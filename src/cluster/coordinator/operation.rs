@@ -246,7 +246,13 @@ impl Effort {
         self.pending.insert(place);
         let operation = OperationId { slot: turn.slot, round: self.round };
         let task = task(self.value());
-        let inquiry = Inquiry { operation, epoch: turn.view.epoch, key: self.key(), task };
+        let inquiry = Inquiry {
+            operation,
+            epoch: turn.view.epoch,
+            remaining_ms: turn.remaining_ms,
+            key: self.key(),
+            task,
+        };
         turn.out.order(Order::Send { to: self.replicas.node(place), inquiry });
     }
 

@@ -236,12 +236,13 @@ impl World {
                     OwnedTask::Write(kept) => Task::Write(lend(kept, &mut bytes)),
                     OwnedTask::Repair(kept) => Task::Repair(lend(kept, &mut bytes)),
                 };
-                let inquiry = Inquiry { operation, epoch: Epoch(1), key: &key, task };
+                let inquiry = Inquiry { operation, epoch: Epoch(1), remaining_ms: 1000, key: &key, task };
                 let replica = Replica {
                     epoch: Epoch(1),
                     serving: true,
                     drift_max: Duration::from_secs(1),
                     ceiling: WallTime(u64::MAX),
+                    stopped_ms: 0,
                 };
                 let verdict =
                     replica.serve(&inquiry, &self.maps[to], WallTime(0), |answer| match answer.verdict {

@@ -198,7 +198,7 @@ impl Write {
             Some(Obstacle::Drift) => {
                 (Refusal::Unavailable, "this node's clock is too far ahead of its replicas': correct it")
             }
-            Some(Obstacle::NotServing | Obstacle::Epoch(_)) | None => {
+            Some(Obstacle::NotServing | Obstacle::Overdue | Obstacle::Epoch(_)) | None => {
                 (Refusal::Unavailable, "too few of the key's replicas can serve it now")
             }
         };

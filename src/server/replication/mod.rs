@@ -85,6 +85,8 @@ pub(crate) struct Replication {
     answer: Vec<u8>,
     limits: FrameLimits,
     look_around_at: Timestamp,
+    /// When it had its last turn, and the one before.
+    turns_at: [Timestamp; 2],
 }
 
 impl Replication {
@@ -113,6 +115,7 @@ impl Replication {
                 serving: false,
                 drift_max: DRIFT_MAX_DEFAULT,
                 ceiling: WallTime(0),
+                stopped_ms: 0,
             },
             clock: SlewedClock::default(),
             view,
@@ -130,6 +133,7 @@ impl Replication {
                 batch_count_max: 0,
             },
             look_around_at: Timestamp::default(),
+            turns_at: [Timestamp::default(); 2],
         }
     }
 
@@ -183,7 +187,7 @@ impl Replication {
     /// Shows it the machine's time at the beginning of a turn; returns the cluster's, which does not jump.
     pub(crate) fn observe(&mut self, now: Timestamp, machine: WallTime) -> WallTime {
         let wall = self.clock.show(now, machine);
-        self.coordinator.observe(wall);
+        self.coordinator.observe(now, wall);
         self.outbox.wall_ms = wall.0;
         self.roster.want(self.coordinator.latest());
         self.replica.ceiling = self.roster.ceiling();
@@ -228,7 +232,14 @@ impl Replication {
     /// Has its turn: answers other nodes, takes in their answers, sends what is to be sent.
     pub(crate) fn attend(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, store: &Store) {
         self.accept_guests(now, registry);
+        // A turn comes when something does, and after a while in any case: beyond that, the process was stopped. What
+        // came meanwhile is heard of in the first turn after that, or in the second.
+        let [last, before] = self.turns_at;
+        self.replica.stopped_ms = now.nanos_since(before.after(LOOK_AROUND * 2)) / 1_000_000;
+        self.turns_at = [now, last];
         self.attend_guests(wall, registry, store);
+        // What it asks itself has not waited.
+        self.replica.stopped_ms = 0;
         self.attend_links(now, registry);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);

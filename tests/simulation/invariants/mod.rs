@@ -1,6 +1,7 @@
 //! What must hold at the end of a run: each in a file of its own.
 
 mod acknowledged_writes_stay;
+mod nothing_after_its_time;
 mod nothing_beyond_the_ceiling;
 mod one_value_a_version;
 mod reads_never_go_back;
@@ -17,6 +18,7 @@ use crate::world::World;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Invariant {
     AcknowledgedWritesStay,
+    NothingAfterItsTime,
     NothingBeyondTheCeiling,
     OneValueAVersion,
     ReadsNeverGoBack,
@@ -27,7 +29,8 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
+        Self::NothingAfterItsTime,
         Self::NothingBeyondTheCeiling,
         Self::OneValueAVersion,
         Self::ReadsWereWritten,
@@ -42,6 +45,7 @@ impl Invariant {
     pub(crate) fn broken<const BUG: usize>(self, world: &World<BUG>) -> Option<String> {
         match self {
             Self::AcknowledgedWritesStay => acknowledged_writes_stay::broken(world),
+            Self::NothingAfterItsTime => nothing_after_its_time::broken(world),
             Self::NothingBeyondTheCeiling => nothing_beyond_the_ceiling::broken(world),
             Self::OneValueAVersion => one_value_a_version::broken(world),
             Self::ReadsNeverGoBack => reads_never_go_back::broken(world),

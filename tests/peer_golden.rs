@@ -1,0 +1,241 @@
+//! Pins the bytes that nodes say to each other and keep on disk: a change that fails here makes nodes of before and
+//! after unable to talk, or to read their metadata, and needs another version number.
+
+use annulus::message::consensus::{
+    Change, Electorate, Entry, Image, Kind as RaftKind, Message, Role, Snapshot,
+};
+use annulus::message::control::{Control, TimeTold, Told};
+use annulus::message::metadata::Metadata;
+use annulus::message::peer::{
+    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
+};
+use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, Topology};
+use annulus::protocol::Limits;
+use annulus::protocol::control::{decode_control, encode_control};
+use annulus::protocol::frame::{Frame, Split, split_frame};
+use annulus::protocol::metadata::{decode_metadata, encode_metadata};
+use annulus::protocol::peer::{
+    Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry,
+};
+use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Stamp, Version, WallTime, WriterId};
+
+const OPERATION: OperationId = OperationId { slot: 0x0201, round: 0x0403 };
+const VERSION: Version = Version { stamp: Stamp(0x0198_C868_E500_0002), writer: WriterId(0x0401) };
+const EXPIRES_AT: WallTime = WallTime(0x0198_C868_F000);
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
+}
+
+fn only_frame(bytes: &[u8]) -> Frame<'_> {
+    let Ok(Split::Frame(frame)) = split_frame(bytes, &Limits::default()) else { panic!("not a frame") };
+    assert_eq!(frame.bytes_total(), bytes.len());
+    frame
+}
+
+#[track_caller]
+fn inquiry_is(task: Task<'_>, golden: &str) {
+    let inquiry = Inquiry { operation: OPERATION, epoch: Epoch(5), remaining_ms: 1000, key: b"key", task };
+    let mut out = Vec::new();
+    encode_inquiry(&inquiry, &mut out);
+    assert_eq!(hex(&out), golden, "{task:?}");
+    assert_eq!(decode_peer(only_frame(&out), &Limits::default()), Ok(PeerMessage::Inquiry(inquiry)));
+}
+
+#[track_caller]
+fn answer_is(verdict: Verdict<'_>, golden: &str) {
+    let answer = Answer { operation: OPERATION, verdict };
+    let mut out = Vec::new();
+    encode_answer(&answer, &mut out);
+    assert_eq!(hex(&out), golden, "{verdict:?}");
+    assert_eq!(decode_peer(only_frame(&out), &Limits::default()), Ok(PeerMessage::Answer(answer)));
+}
+
+#[track_caller]
+fn control_is(control: Control, golden: &str) {
+    let mut out = Vec::new();
+    encode_control(&control, &mut out);
+    assert_eq!(hex(&out), golden, "{control:?}");
+    assert_eq!(decode_control(only_frame(&out)), Ok(control));
+}
+
+fn cell(content: Content<'_>) -> Cell<'_> {
+    Cell { version: VERSION, content }
+}
+
+#[test]
+fn inquiries() {
+    inquiry_is(
+        Task::Read,
+        "1B 00 00 00 01 00 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 6B 65 79",
+    );
+    inquiry_is(
+        Task::ReadVersion,
+        "1B 00 00 00 02 00 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 6B 65 79",
+    );
+    inquiry_is(
+        Task::Write(cell(Content::Value { value: b"v", expires_at: Some(EXPIRES_AT) })),
+        "30 00 00 00 03 02 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
+        68 C8 98 01 01 04 00 00 00 F0 68 C8 98 01 00 00 6B 65 79 76",
+    );
+    inquiry_is(
+        Task::Write(cell(Content::Tombstone)),
+        "27 00 00 00 03 04 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
+        68 C8 98 01 01 04 00 00 6B 65 79",
+    );
+    inquiry_is(
+        Task::Repair(cell(Content::Value { value: b"v", expires_at: None })),
+        "28 00 00 00 04 01 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
+        68 C8 98 01 01 04 00 00 6B 65 79 76",
+    );
+    inquiry_is(
+        Task::Repair(cell(Content::Expired)),
+        "27 00 00 00 04 03 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
+        68 C8 98 01 01 04 00 00 6B 65 79",
+    );
+}
+
+#[test]
+fn answers() {
+    answer_is(Verdict::Cell(None), "0C 00 00 00 10 00 00 00 01 02 00 00 03 04 00 00");
+    answer_is(
+        Verdict::Cell(Some(cell(Content::Value { value: b"v", expires_at: None }))),
+        "19 00 00 00 10 01 00 00 01 02 00 00 03 04 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 76",
+    );
+    let rank = Rank { version: VERSION, expired: false };
+    let kind = Kind::Value { expires_at: Some(EXPIRES_AT) };
+    answer_is(
+        Verdict::Summary(Some(Summary { rank, kind })),
+        "20 00 00 00 11 02 00 00 01 02 00 00 03 04 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 00 F0 68 C8 \
+        98 01 00 00",
+    );
+    answer_is(Verdict::Applied { existed: true }, "0C 00 00 00 12 01 00 00 01 02 00 00 03 04 00 00");
+    answer_is(
+        Verdict::Superseded { by: VERSION },
+        "18 00 00 00 13 00 00 00 01 02 00 00 03 04 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00",
+    );
+    answer_is(
+        Verdict::Refused(Obstacle::Epoch(Epoch(6))),
+        "14 00 00 00 14 01 00 00 01 02 00 00 03 04 00 00 06 00 00 00 00 00 00 00",
+    );
+    answer_is(Verdict::Refused(Obstacle::Drift), "0C 00 00 00 14 02 00 00 01 02 00 00 03 04 00 00");
+    answer_is(Verdict::Refused(Obstacle::OutOfMemory), "0C 00 00 00 14 03 00 00 01 02 00 00 03 04 00 00");
+    answer_is(Verdict::Refused(Obstacle::NotServing), "0C 00 00 00 14 04 00 00 01 02 00 00 03 04 00 00");
+    answer_is(Verdict::Refused(Obstacle::Overdue), "0C 00 00 00 14 05 00 00 01 02 00 00 03 04 00 00");
+}
+
+#[test]
+fn heartbeats() {
+    for (heartbeat, golden) in [
+        (Heartbeat::Call, "0C 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00"),
+        (Heartbeat::Response, "0C 00 00 00 15 00 00 00 00 00 00 00 00 00 00 00"),
+    ] {
+        let mut out = Vec::new();
+        encode_heartbeat(heartbeat, &mut out);
+        assert_eq!(hex(&out), golden);
+    }
+}
+
+fn entrance() -> Entrance {
+    Entrance {
+        name: "n1".parse().expect("a name"),
+        run: RunId(0x0102.try_into().expect("not zero")),
+        was: Some(NodeNumber(1)),
+        replaces: false,
+        peer_address: "127.0.0.1:7500".parse().expect("an address"),
+        client_address: "[::1]:7400".parse().expect("an address"),
+        zone: "a".parse().expect("a name"),
+        virtual_nodes: 256,
+    }
+}
+
+fn topology() -> Topology {
+    let settings =
+        Settings { replication_factor: 3, opens_with: 1, drift_max_ms: 500, operation_timeout_ms: 1000 };
+    let mut topology = Topology::new(ClusterId(7), 8, settings);
+    topology.apply(&Command::Enter(Entrance { was: None, ..entrance() })).expect("it may enter");
+    topology
+}
+
+fn image() -> Image {
+    let electorate = Electorate { voters: vec![NodeNumber(1)], ..Electorate::default() };
+    let snapshot = Snapshot { index: 9, term: 2, electorate, topology: topology() };
+    let change = Change::Voters(vec![(Role::Learner, NodeNumber(2))]);
+    let entries = vec![Entry { term: 3, index: 10, change }];
+    Image { term: 3, vote: Some(NodeNumber(1)), commit: 9, snapshot, entries }
+}
+
+#[test]
+fn control_messages() {
+    control_is(Control::Gossip(vec![1, 2]), "0A 00 00 00 40 00 00 00 00 00 00 00 01 02");
+    control_is(
+        Control::Ask(Box::new(Command::Enter(entrance()))),
+        "2F 00 00 00 42 00 00 00 00 00 00 00 00 02 6E 31 82 02 01 01 00 00 7F 00 00 01 CC 3A 01 00 00 00 \
+        00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 01 61 80 02",
+    );
+    control_is(
+        Control::Ask(Box::new(Command::Set(Setting::DriftMaxMs(500)))),
+        "0C 00 00 00 42 00 00 00 00 00 00 00 01 00 F4 03",
+    );
+    control_is(
+        Control::Ask(Box::new(Command::Remove { node: NodeNumber(3) })),
+        "0A 00 00 00 42 00 00 00 00 00 00 00 02 03",
+    );
+    control_is(
+        Control::Told(Box::new(Told::Done(topology()))),
+        "40 00 00 00 43 00 00 00 00 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 01 01 02 6E 31 01 82 02 \
+        00 7F 00 00 01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 01 01 \
+        01 61 02 02",
+    );
+    control_is(Control::Told(Box::new(Told::Later)), "09 00 00 00 43 00 00 00 00 00 00 00 01");
+    control_is(
+        Control::Told(Box::new(Told::Elsewhere("127.0.0.1:7501".parse().expect("an address")))),
+        "10 00 00 00 43 00 00 00 00 00 00 00 02 00 7F 00 00 01 CD 3A",
+    );
+    control_is(
+        Control::Told(Box::new(Told::Denied(Denial::NumbersSpent))),
+        "0A 00 00 00 43 00 00 00 00 00 00 00 03 05",
+    );
+    let answered_at = Some(WallTime(0x0300));
+    control_is(
+        Control::Time(TimeTold { asked_at: WallTime(0x0200), answered_at }),
+        "0D 00 00 00 44 00 00 00 00 00 00 00 80 04 01 80 06",
+    );
+    let message = Message {
+        kind: RaftKind::Append,
+        from: NodeNumber(1),
+        to: NodeNumber(2),
+        term: 3,
+        index: 9,
+        log_term: 2,
+        commit: 9,
+        commit_term: 0,
+        reject: false,
+        reject_hint: 0,
+        request_snapshot: 0,
+        priority: 0,
+        context: vec![5],
+        entries: image().entries,
+        snapshot: None,
+    };
+    control_is(
+        Control::Consensus(Box::new(message)),
+        "1E 00 00 00 41 00 00 00 00 00 00 00 00 01 02 03 09 02 09 00 00 00 00 00 01 05 01 03 0A 02 01 01 \
+        02 00",
+    );
+}
+
+#[test]
+fn metadata() {
+    let name = "n1".parse().expect("a name");
+    let metadata = Metadata { name, number: NodeNumber(1), ceiling: WallTime(5), image: image() };
+    let bytes = encode_metadata(&metadata);
+    assert_eq!(
+        hex(&bytes),
+        "41 4E 4E 55 4C 55 53 4D 01 00 00 00 00 00 00 00 65 12 63 7E F1 76 FD B9 02 6E 31 01 05 03 01 01 \
+        09 09 02 01 01 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 01 01 02 6E 31 01 82 02 00 7F 00 00 \
+        01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 01 01 01 61 02 02 \
+        01 03 0A 02 01 01 02"
+    );
+    assert_eq!(decode_metadata(&bytes), Ok(metadata));
+}
