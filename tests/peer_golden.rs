@@ -141,6 +141,7 @@ fn entrance() -> Entrance {
         name: "n1".parse().expect("a name"),
         run: RunId(0x0102.try_into().expect("not zero")),
         was: Some(NodeNumber(1)),
+        keeps_data: false,
         replaces: false,
         peer_address: "127.0.0.1:7500".parse().expect("an address"),
         client_address: "[::1]:7400".parse().expect("an address"),

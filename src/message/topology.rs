@@ -162,6 +162,8 @@ pub struct Entrance {
     pub run: RunId,
     /// The number that it had in its life before, by its own metadata.
     pub was: Option<NodeNumber>,
+    /// It has every value and every promise that it had in its life before, so it counts as it did.
+    pub keeps_data: bool,
     /// It takes the place of the node of this name, which is dead.
     pub replaces: bool,
     /// Where other nodes reach it.

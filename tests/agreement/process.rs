@@ -70,6 +70,7 @@ impl Process {
             name: self.name.clone(),
             run: self.run,
             was: self.disk.as_ref().map(|&(number, _)| number),
+            keeps_data: false,
             replaces: self.replaces,
             peer_address: address,
             client_address: address,

@@ -87,6 +87,7 @@ fn an_entrance() -> Entrance {
         name: "n1".parse().expect("a name"),
         run: RunId(std::num::NonZeroU64::MIN),
         was: Some(NodeNumber(1)),
+        keeps_data: false,
         replaces: true,
         peer_address: address,
         client_address: address,

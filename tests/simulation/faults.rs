@@ -32,16 +32,14 @@ pub(crate) enum Kind {
     ClockJump,
     /// A machine's clock runs fast or slow.
     ClockDrift,
-    /// Ownership changes its epoch, which nodes learn of one after the other.
-    EpochChange,
     /// A node has no memory for more values.
     MemoryFull,
-    /// A node's disk takes nothing, the ceiling of its clock neither.
+    /// A node's disk takes nothing: neither the ceiling of its clock nor what its log would answer with.
     DiskStall,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Loss,
         Self::Duplication,
         Self::Delay,
@@ -54,7 +52,6 @@ impl Kind {
         Self::Crash,
         Self::ClockJump,
         Self::ClockDrift,
-        Self::EpochChange,
         Self::MemoryFull,
         Self::DiskStall,
     ];

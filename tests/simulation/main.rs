@@ -8,6 +8,7 @@
 //! A run is a function of its seed. `world` is the scheduler, `node` what runs in it, `faults` what goes wrong,
 //! `invariants` what is judged.
 
+mod agenda;
 mod clients;
 mod faults;
 mod invariants;
@@ -15,6 +16,7 @@ mod network;
 mod node;
 mod seeded_bugs;
 mod seeds;
+mod topology;
 mod trace;
 mod trouble;
 mod world;
@@ -58,7 +60,7 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     let operations = count.operations();
     println!(
         "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
-         {} doubled, {} late): {:.0} seeds and {:.0} operations a core-second",
+         {} doubled, {} late), {} leaders elected, {} epochs adopted: {:.0} seeds and {:.0} operations a core-second",
         count.done,
         count.refused,
         count.unknown,
@@ -66,6 +68,8 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
         count.traffic.lost,
         count.traffic.doubled,
         count.traffic.late,
+        count.elected,
+        count.epochs,
         seeds as f64 / cpu_s,
         operations as f64 / cpu_s,
     );

@@ -7,17 +7,19 @@ use std::time::Duration;
 use annulus::cluster::coordinator::{ClientTag, Coordinator, Order, Orders};
 use annulus::cluster::deviation::Deviation;
 use annulus::cluster::replica::Replica;
-use annulus::cluster::ring::{Member, Ring};
+use annulus::cluster::ring::Ring;
+use annulus::cluster::topology::TopologyLog;
 use annulus::cluster::view::View;
 use annulus::config::{CoordinatorConfig, ShardCount, StoreConfig};
 use annulus::hybrid_clock::HybridClock;
+use annulus::message::consensus::Image;
 use annulus::message::{Outcome, Reply};
 use annulus::protocol::peer::encode_inquiry;
 use annulus::slewed_clock::SlewedClock;
 use annulus::store::Store;
-use annulus::types::{Epoch, NodeNumber, Timestamp, Version, WallTime, WriterId, Zone};
+use annulus::types::{Epoch, NodeNumber, Timestamp, Version, WallTime, WriterId};
 
-use crate::world::Event;
+use crate::agenda::Event;
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
 pub(crate) const DEVIATIONS: [Deviation; 11] = [
@@ -35,7 +37,7 @@ pub(crate) const DEVIATIONS: [Deviation; 11] = [
 ];
 
 /// The hash seed of every store and ring.
-const HASH_SEED: u64 = 7;
+pub(crate) const HASH_SEED: u64 = 7;
 
 /// How far ahead of the latest version the ceiling is put on disk, and how near a version may come: less than in
 /// production, so that a disk that stalls for a moment is felt.
@@ -59,7 +61,7 @@ pub(crate) enum Told {
 /// Keeps what a coordinator orders until it has returned.
 #[derive(Default)]
 pub(crate) struct Sink<const BUG: usize> {
-    pub(crate) sent: Vec<(usize, Vec<u8>)>,
+    pub(crate) sent: Vec<(NodeNumber, Vec<u8>)>,
     pub(crate) replies: Vec<(ClientTag, Told)>,
 }
 
@@ -71,7 +73,7 @@ impl<const BUG: usize> Orders for Sink<BUG> {
             Order::Send { to, inquiry } => {
                 let mut bytes = Vec::new();
                 encode_inquiry(&inquiry, &mut bytes);
-                self.sent.push((usize::from(to.0), bytes));
+                self.sent.push((to, bytes));
             }
             Order::Reply { client, outcome } => {
                 let told = match outcome {
@@ -95,6 +97,15 @@ pub(crate) struct Node {
     pub(crate) number: NodeNumber,
     /// Which of its processes: how often it was started.
     pub(crate) life: u32,
+    /// The same, as the log knows it.
+    pub(crate) run: u64,
+    /// The log has that, as far as the node knows it.
+    pub(crate) entered: bool,
+    pub(crate) log: TopologyLog,
+    /// What its disk holds of the log.
+    pub(crate) image: Image,
+    /// When its log is to be looked at next.
+    pub(crate) look_ns: Option<u64>,
     pub(crate) up: bool,
     /// Since when it is down.
     pub(crate) down_since_ns: u64,
@@ -127,22 +138,24 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, nodes: usize, seed: u64) -> Self {
-        let number = NodeNumber(number as u16);
-        let numbers = || (0..nodes as u16).map(NodeNumber);
-        let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: 4 };
-        let members: Vec<Member> = numbers().map(member).collect();
-        let replicas = NonZeroUsize::new(3).expect("not zero");
-        let view = View::new(Epoch(1), Arc::new(Ring::new(&members, replicas, HASH_SEED)), number, numbers());
+    pub(crate) fn new(index: usize, image: &Image, seed: u64) -> Self {
+        let number = NodeNumber(index as u16 + 1);
+        let numbers = image.snapshot.topology.nodes.keys().copied();
+        let view = View::new(Epoch(0), Arc::new(nobody()), number, numbers);
         let config = StoreConfig {
             shards: ShardCount::new(2).expect("a power of two"),
             hash_seed: HASH_SEED,
             memory_bytes_max: None,
         };
-        let coordinator = new_coordinator(&view, u32::from(number.0), seed);
+        let coordinator = new_coordinator(&view, seed);
         Self {
             number,
             life: 0,
+            run: index as u64 + 1,
+            entered: false,
+            log: TopologyLog::new(image, number, seed + index as u64, Timestamp(0)),
+            image: image.clone(),
+            look_ns: None,
             up: true,
             down_since_ns: 0,
             paused: 0,
@@ -151,8 +164,8 @@ impl Node {
             deferred: Vec::new(),
             store: Store::new(&config),
             replica: Replica {
-                epoch: Epoch(1),
-                serving: true,
+                epoch: Epoch(0),
+                serving: false,
                 drift_max: Duration::from_millis(500),
                 ceiling: WallTime(u64::MAX),
                 stopped_ms: 0,
@@ -170,11 +183,16 @@ impl Node {
         }
     }
 
-    /// Starts it anew with the data that it had: a new process, which is `incarnation`.
-    pub(crate) fn restart(&mut self, incarnation: u32, seed: u64) {
+    /// Starts it anew with the data that it had: a new process, which the log does not have yet.
+    pub(crate) fn restart(&mut self, run: u64, seed: u64, now: Timestamp) {
         self.life += 1;
         self.up = true;
-        self.coordinator = new_coordinator(&self.view, incarnation, seed);
+        (self.run, self.entered) = (run, false);
+        self.log = TopologyLog::new(&self.image, self.number, seed, now);
+        self.look_ns = None;
+        (self.view.epoch, self.view.ring) = (Epoch(0), Arc::new(nobody()));
+        (self.replica.epoch, self.replica.serving) = (Epoch(0), false);
+        self.coordinator = new_coordinator(&self.view, seed);
         self.clock = SlewedClock::default();
         self.timer_ns = None;
     }
@@ -202,8 +220,12 @@ impl Node {
     }
 }
 
-fn new_coordinator(view: &View, incarnation: u32, seed: u64) -> Coordinator {
-    let writer = WriterId::new(incarnation, 0).expect("few are started");
+/// A ring that nobody has a place on.
+fn nobody() -> Ring {
+    Ring::new(&[], NonZeroUsize::MIN, 0)
+}
+
+fn new_coordinator(view: &View, seed: u64) -> Coordinator {
     let config = CoordinatorConfig::default();
-    Coordinator::new(Arc::new(view.clone()), HybridClock::new(writer), config, seed)
+    Coordinator::new(Arc::new(view.clone()), HybridClock::new(WriterId::default()), config, seed)
 }

@@ -17,6 +17,10 @@ pub(crate) struct Count {
     pub(crate) done: u64,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
+    /// How often a node went on under another epoch.
+    pub(crate) epochs: u64,
+    /// Terms in which somebody led.
+    pub(crate) elected: u64,
     /// Faults that were injected, by kind.
     pub(crate) faults: [u64; Kind::ALL.len()],
 }
@@ -27,6 +31,8 @@ impl Total for Count {
         self.done += other.done;
         self.refused += other.refused;
         self.unknown += other.unknown;
+        self.epochs += other.epochs;
+        self.elected += other.elected;
         for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
             *ours += theirs;
         }

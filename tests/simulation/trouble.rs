@@ -3,14 +3,14 @@
 //! Invariant: what a fault does when it begins is undone when it ends, and faults of one kind may overlap. Nodes notice
 //! what they reach late, each in its own time.
 
-use annulus::cluster::coordinator::Orders;
-use annulus::cluster::deviation::Deviation;
-use annulus::types::{Epoch, NodeNumber};
+use annulus::cluster::topology::TopologyLog;
+use annulus::types::Timestamp;
 
+use crate::agenda::Event;
 use crate::clients::CLIENTS;
 use crate::faults::{Fault, Kind};
-use crate::node::{Sink, Told};
-use crate::world::{Event, MS, World};
+use crate::node::Told;
+use crate::world::{MS, World};
 
 impl<const BUG: usize> World<BUG> {
     /// Lets all nodes find out, sooner or later, whom they reach.
@@ -59,7 +59,7 @@ impl<const BUG: usize> World<BUG> {
                 self.look_around();
             }
             Kind::LinkReset if begins => {
-                let target = NodeNumber(other as u16);
+                let target = self.nodes[other].number;
                 if self.nodes[node].up && self.nodes[node].view.is_reachable(target) {
                     self.nodes[node].coordinator.link_lost(target, &mut self.sink);
                     self.carry_out(node);
@@ -75,17 +75,14 @@ impl<const BUG: usize> World<BUG> {
             Kind::Crash => self.restart(node, measure < 0),
             Kind::ClockJump => self.nodes[node].clock_error_ms += i64::from(sign) * measure * 2,
             Kind::ClockDrift => self.nodes[node].clock_drift_ppm += i64::from(sign) * measure,
-            Kind::EpochChange if begins => {
-                self.epoch += 1;
-                for node in 0..self.nodes.len() {
-                    let later_ns = self.random.u64(MS..80 * MS);
-                    self.plan(self.now_ns + later_ns, Event::Epoch { node, epoch: self.epoch });
-                }
-            }
-            Kind::EpochChange => {}
             Kind::DiskStall => {
-                let stalled = &mut self.nodes[node].disk_stalled;
-                *stalled = stalled.saturating_add_signed(sign);
+                let node = &mut self.nodes[node];
+                node.disk_stalled = node.disk_stalled.saturating_add_signed(sign);
+                if node.disk_stalled == 0 {
+                    for event in std::mem::take(&mut node.deferred) {
+                        self.plan(self.now_ns, event);
+                    }
+                }
             }
             Kind::MemoryFull => {
                 let used = self.nodes[node].store.used_bytes();
@@ -133,17 +130,14 @@ impl<const BUG: usize> World<BUG> {
         }
         if stood_still {
             // To the tick, and some ticks that were never saved.
-            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..40);
+            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..400);
             self.nodes[number].clock_error_ms -= lost_ms as i64;
         }
-        let reused = Sink::<BUG>::DEVIATION == Deviation::ClockReused;
-        self.incarnations += u32::from(!reused);
-        let incarnation = if reused { number as u32 } else { self.incarnations };
-        let seed = self.random.u64(..);
-        // Before it serves, a node learns where the topology is.
-        self.nodes[number].view.epoch = Epoch(self.epoch);
-        self.nodes[number].replica.epoch = Epoch(self.epoch);
-        self.nodes[number].restart(incarnation, seed);
+        let (run, seed) = (self.random.u64(1..), self.random.u64(..));
+        self.nodes[number].restart(run, seed, Timestamp(self.now_ns));
+        self.consult(number, TopologyLog::handle_timeout);
+        let life = self.nodes[number].life;
+        self.plan(self.now_ns, Event::Enter { node: number, life });
         self.look_around();
     }
 }

@@ -3,27 +3,35 @@
 //! Invariant: a run is a function of its seed and nothing else: no clock is read, no order depends on where things lie
 //! in memory. What happens at one time happens in the order in which it was planned.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag, Orders};
 use annulus::cluster::deviation::Deviation;
+use annulus::cluster::topology::TopologyLog;
 use annulus::history::{Ask, History, Key};
 use annulus::message::peer::Verdict;
 use annulus::protocol::Limits;
 use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
-use annulus::types::{Epoch, Level, NodeNumber, Timestamp};
+use annulus::types::{Level, Timestamp};
 
+use crate::agenda::{Agenda, Event};
 use crate::clients::{CLIENTS, Clients, Wish};
 use crate::faults::{Fault, plan};
+use crate::invariants::one_leader_a_term::Leaders;
 use crate::network::Network;
 use crate::node::{Node, Sink, Told};
+use crate::topology::{Rings, founded};
 use crate::trace::{Count, Trace};
 
 /// How long faults go on, and how many operations clients begin at least meanwhile.
 const FAULTS_NS: u64 = 1_200_000_000;
+
+/// How long nothing happens in the beginning: a leader is elected.
+const PEACE_NS: u64 = 700_000_000;
+
+/// How long it may take until all processes have been let in, once the world is whole.
+const REUNION_NS: u64 = 3_000_000_000;
 const OPERATIONS_MIN: u64 = 320;
 
 /// How long everything is left alone after the faults: clocks that were set are steered back.
@@ -40,65 +48,20 @@ const MESSAGES_MAX: u64 = 1_000_000;
 
 pub(crate) const MS: u64 = 1_000_000;
 
-/// Something that is going to happen.
-pub(crate) enum Event {
-    /// Bytes of a node's process arrive at another's: what was said to a process that has ended is lost.
-    Deliver { to: usize, to_life: u32, from: usize, from_life: u32, arrives_ns: u64, bytes: Vec<u8> },
-    /// A node's coordinator is to be looked at.
-    Timer { node: usize, life: u32 },
-    /// A client goes on.
-    Client { client: usize },
-    /// A client has waited long for this operation of its.
-    Impatient { client: usize, begun: u64 },
-    /// A node finds that it can reach another, or that it cannot.
-    Link { node: usize, other: usize },
-    /// A node learns of an epoch.
-    Epoch { node: usize, epoch: u64 },
-    /// A fault begins.
-    Begin { fault: usize },
-    /// A fault ends.
-    End { fault: usize },
-}
-
-struct Planned {
-    at_ns: u64,
-    sequence: u64,
-    event: Event,
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.sequence == other.sequence
-    }
-}
-
-impl Eq for Planned {}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at_ns, self.sequence).cmp(&(other.at_ns, other.sequence))
-    }
-}
-
 /// A run.
 pub(crate) struct World<const BUG: usize> {
     pub(crate) random: fastrand::Rng,
     pub(crate) now_ns: u64,
-    planned: BinaryHeap<Reverse<Planned>>,
-    sequence: u64,
+    agenda: Agenda,
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) faults: Vec<Fault>,
     healing: bool,
-    pub(crate) epoch: u64,
-    pub(crate) incarnations: u32,
+    pub(crate) rings: Rings,
+    pub(crate) leaders: Leaders,
+    /// Nothing happens to logs: they wait until clocks are right again.
+    logs_sleep: Option<Vec<Event>>,
     /// The longest pause between two operations of a client.
     think_ns_max: u64,
     pub(crate) sink: Sink<BUG>,
@@ -111,6 +74,8 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) beyond_ceiling: Option<String>,
     /// What was done after nobody waited for it any more, by a node that had stopped meanwhile.
     pub(crate) overdue: Option<String>,
+    /// Who led in one term.
+    pub(crate) two_leaders: Option<String>,
 }
 
 impl<const BUG: usize> World<BUG> {
@@ -118,21 +83,22 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn new(seed: u64, prints: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = if random.bool() { 3 } else { 5 };
-        let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, count, seed)).collect();
+        let image = founded(count);
+        let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
         let faults = plan(&mut random, count, FAULTS_NS);
         let think_ns_max = [2 * MS, 10 * MS, 40 * MS][random.usize(..3)];
         let mut world = Self {
             random,
             now_ns: 0,
-            planned: BinaryHeap::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             network: Network::new(count),
-            incarnations: count as u32,
             nodes,
             clients: Clients::new(),
             faults,
             healing: false,
-            epoch: 1,
+            rings: Rings::default(),
+            leaders: Leaders::default(),
+            logs_sleep: None,
             think_ns_max,
             sink: Sink::default(),
             limits: Limits::default(),
@@ -141,14 +107,20 @@ impl<const BUG: usize> World<BUG> {
             complaint: None,
             beyond_ceiling: None,
             overdue: None,
+            two_leaders: None,
         };
+        for node in 0..count {
+            world.adopt(node);
+            world.consult(node, TopologyLog::handle_timeout);
+        }
+        world.run_until(PEACE_NS);
         for fault in 0..world.faults.len() {
             let Fault { begins_ns, ends_ns, .. } = world.faults[fault];
-            world.plan(begins_ns, Event::Begin { fault });
-            world.plan(ends_ns, Event::End { fault });
+            world.plan(PEACE_NS + begins_ns, Event::Begin { fault });
+            world.plan(PEACE_NS + ends_ns, Event::End { fault });
         }
         for client in 0..CLIENTS {
-            let at_ns = world.random.u64(..MS);
+            let at_ns = PEACE_NS + world.random.u64(..MS);
             world.plan(at_ns, Event::Client { client });
         }
         world
@@ -161,9 +133,9 @@ impl<const BUG: usize> World<BUG> {
 
     /// Lets faults and clients go on, then heals everything, and lets each client be served once more.
     pub(crate) fn run(&mut self) {
-        while let Some(Reverse(next)) = self.planned.peek() {
+        while let Some(next_ns) = self.agenda.next_ns() {
             let begun = self.clients.clients.iter().map(|client| client.begun).sum::<u64>();
-            if next.at_ns > FAULTS_NS && begun >= OPERATIONS_MIN {
+            if next_ns > PEACE_NS + FAULTS_NS && begun >= OPERATIONS_MIN {
                 break;
             }
             self.step();
@@ -171,7 +143,12 @@ impl<const BUG: usize> World<BUG> {
         self.healing = true;
         self.nodes.iter_mut().for_each(|node| node.clock_error_ms = 0);
         self.trace.note(self.now_ns, &[1], || "healing begins");
+        self.run_until(self.now_ns + REUNION_NS);
+        self.logs_sleep = Some(Vec::new());
         self.run_until(self.now_ns + QUIET_NS);
+        for event in self.logs_sleep.take().into_iter().flatten() {
+            self.plan(self.now_ns, event);
+        }
         for key in Clients::contended() {
             for client in 0..CLIENTS {
                 let ask = if client % 2 == 0 { self.clients.write() } else { Ask::Read };
@@ -183,6 +160,7 @@ impl<const BUG: usize> World<BUG> {
             self.serve_healed(0, Wish { key, level: Level::All, ask: Ask::Read });
         }
         self.run_until(self.now_ns + HEALED_NS);
+        self.count.elected = self.leaders.count();
     }
 
     /// Asks for something in a world that is whole: it must be done.
@@ -199,7 +177,7 @@ impl<const BUG: usize> World<BUG> {
     }
 
     fn run_until(&mut self, until_ns: u64) {
-        while self.planned.peek().is_some_and(|Reverse(next)| next.at_ns <= until_ns) {
+        while self.agenda.next_ns().is_some_and(|next_ns| next_ns <= until_ns) {
             self.step();
         }
         // A node's clock is steered as time goes by, whether anything happens or not.
@@ -211,27 +189,40 @@ impl<const BUG: usize> World<BUG> {
         self.now_ns = until_ns;
     }
 
-    fn complain(&mut self, complaint: String) {
+    pub(crate) fn complain(&mut self, complaint: String) {
         self.trace.note(self.now_ns, &[2], || complaint.clone());
         self.complaint.get_or_insert(complaint);
     }
 
     pub(crate) fn plan(&mut self, at_ns: u64, event: Event) {
-        self.sequence += 1;
-        self.planned.push(Reverse(Planned { at_ns, sequence: self.sequence, event }));
+        self.agenda.plan(at_ns, event);
     }
 
     fn step(&mut self) {
-        let Some(Reverse(next)) = self.planned.pop() else { return };
-        self.now_ns = next.at_ns;
-        match next.event {
-            Event::Deliver { to, .. } | Event::Timer { node: to, .. } | Event::Epoch { node: to, .. }
-                if self.nodes[to].paused > 0 =>
+        let Some((now_ns, event)) = self.agenda.take() else { return };
+        self.now_ns = now_ns;
+        match event {
+            Event::Hear { .. } | Event::Look { .. } if self.logs_sleep.is_some() => {
+                self.logs_sleep.as_mut().expect("just seen").push(event);
+            }
+            // The thread of the log waits for the disk.
+            Event::Hear { to: node, .. } | Event::Look { node, .. } | Event::Enter { node, .. }
+                if self.nodes[node].disk_stalled > 0 =>
             {
-                self.nodes[to].deferred.push(next.event);
+                self.nodes[node].deferred.push(event);
+            }
+            Event::Deliver { to: node, .. }
+            | Event::Timer { node, .. }
+            | Event::Hear { to: node, .. }
+            | Event::Look { node, .. }
+            | Event::Enter { node, .. }
+            | Event::Adopt { node, .. }
+                if self.nodes[node].paused > 0 =>
+            {
+                self.nodes[node].deferred.push(event);
             }
             Event::Deliver { to, to_life, from, from_life, arrives_ns, bytes } => {
-                if self.nodes[to].up && self.nodes[to].life == to_life {
+                if self.lives(to, to_life) {
                     self.deliver(to, from, from_life, arrives_ns, &bytes);
                 }
             }
@@ -239,10 +230,35 @@ impl<const BUG: usize> World<BUG> {
             Event::Client { client } => self.go_on(client),
             Event::Impatient { client, begun } => self.doubt(client, begun),
             Event::Link { node, other } => self.notice(node, other),
-            Event::Epoch { node, epoch } => self.learn(node, epoch),
+            Event::Hear { to, to_life, bytes } => {
+                if self.lives(to, to_life) {
+                    self.hear(to, &bytes);
+                }
+            }
+            Event::Look { node, life } => {
+                if self.lives(node, life) {
+                    self.nodes[node].look_ns = None;
+                    self.consult(node, TopologyLog::handle_timeout);
+                }
+            }
+            Event::Enter { node, life } => {
+                if self.lives(node, life) {
+                    self.enter(node);
+                }
+            }
+            Event::Adopt { node, life } => {
+                if self.lives(node, life) {
+                    self.adopt(node);
+                }
+            }
             Event::Begin { fault } => self.fault(fault, true),
             Event::End { fault } => self.fault(fault, false),
         }
+    }
+
+    /// Whether a process of a node is the present one.
+    fn lives(&self, node: usize, life: u32) -> bool {
+        self.nodes[node].up && self.nodes[node].life == life
     }
 
     fn deliver(&mut self, to: usize, from: usize, from_life: u32, arrives_ns: u64, bytes: &[u8]) {
@@ -278,7 +294,8 @@ impl<const BUG: usize> World<BUG> {
                 self.send(to, from, from_life, answer, false);
             }
             PeerMessage::Answer(answer) => {
-                node.coordinator.answer(NodeNumber(from as u16), &answer, &mut self.sink);
+                let from = self.nodes[from].number;
+                self.nodes[to].coordinator.answer(from, &answer, &mut self.sink);
                 self.carry_out(to);
             }
             PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
@@ -299,6 +316,7 @@ impl<const BUG: usize> World<BUG> {
     /// Carries out what a node's coordinator has ordered.
     pub(crate) fn carry_out(&mut self, number: usize) {
         for (to, bytes) in std::mem::take(&mut self.sink.sent) {
+            let to = self.index_of(to).expect("it is in the topology");
             let to_life = self.nodes[to].life;
             self.send(number, to, to_life, bytes, true);
         }
@@ -408,8 +426,8 @@ impl<const BUG: usize> World<BUG> {
     /// A node notices whether it can reach another.
     fn notice(&mut self, number: usize, other: usize) {
         let reachable = self.nodes[other].up && self.network.is_whole(number, other);
+        let target = self.nodes[other].number;
         let node = &mut self.nodes[number];
-        let target = NodeNumber(other as u16);
         if !node.up || node.view.is_reachable(target) == reachable {
             return;
         }
@@ -421,18 +439,6 @@ impl<const BUG: usize> World<BUG> {
         if !reachable {
             node.coordinator.link_lost(target, &mut self.sink);
         }
-        self.carry_out(number);
-    }
-
-    fn learn(&mut self, number: usize, epoch: u64) {
-        let node = &mut self.nodes[number];
-        if !node.up || node.view.epoch >= Epoch(epoch) {
-            return;
-        }
-        self.trace.note(self.now_ns, &[7, number as u64, epoch], || format!("node {number} adopts {epoch}"));
-        node.view.epoch = Epoch(epoch);
-        node.replica.epoch = Epoch(epoch);
-        node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
         self.carry_out(number);
     }
 }

@@ -135,9 +135,13 @@ impl Topology {
             // What belongs to its places stays: to change it is to move ranges.
             Some((number, before)) => {
                 (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
-                let owns = before.state != NodeState::Joined;
-                node.state = if owns { NodeState::Recovering } else { NodeState::Joined };
-                if owns {
+                let keeps = entrance.was.is_some() && entrance.keeps_data;
+                node.state = match before.state {
+                    NodeState::Joined => NodeState::Joined,
+                    NodeState::Active if keeps => NodeState::Active,
+                    NodeState::Active | NodeState::Recovering => NodeState::Recovering,
+                };
+                if node.state != NodeState::Joined {
                     self.epoch.0 += 1;
                 }
                 if entrance.was.is_some() {

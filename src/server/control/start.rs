@@ -83,6 +83,7 @@ pub(crate) fn begin(
         name: config.name.clone(),
         run,
         was: found.as_ref().map(|metadata| metadata.number),
+        keeps_data: false,
         replaces: config.replace,
         peer_address: config.peer_advertise.unwrap_or(peers),
         client_address: config.advertise.unwrap_or(clients),

@@ -3,6 +3,8 @@
 mod acknowledged_writes_stay;
 mod nothing_after_its_time;
 mod nothing_beyond_the_ceiling;
+#[path = "../../agreement/invariants/one_leader_a_term.rs"]
+pub(crate) mod one_leader_a_term;
 mod one_value_a_version;
 mod reads_never_go_back;
 mod reads_were_written;
@@ -20,6 +22,7 @@ pub(crate) enum Invariant {
     AcknowledgedWritesStay,
     NothingAfterItsTime,
     NothingBeyondTheCeiling,
+    OneLeaderATerm,
     OneValueAVersion,
     ReadsNeverGoBack,
     ReadsWereWritten,
@@ -29,7 +32,8 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
+        Self::OneLeaderATerm,
         Self::NothingAfterItsTime,
         Self::NothingBeyondTheCeiling,
         Self::OneValueAVersion,
@@ -47,6 +51,7 @@ impl Invariant {
             Self::AcknowledgedWritesStay => acknowledged_writes_stay::broken(world),
             Self::NothingAfterItsTime => nothing_after_its_time::broken(world),
             Self::NothingBeyondTheCeiling => nothing_beyond_the_ceiling::broken(world),
+            Self::OneLeaderATerm => world.two_leaders.clone(),
             Self::OneValueAVersion => one_value_a_version::broken(world),
             Self::ReadsNeverGoBack => reads_never_go_back::broken(world),
             Self::ReadsWereWritten => reads_were_written::broken(world),

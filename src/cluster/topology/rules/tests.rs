@@ -16,6 +16,7 @@ fn entrance(name: &str, run: u64) -> Entrance {
         name: name.parse().unwrap(),
         run: RunId(NonZeroU64::new(run).unwrap()),
         was: None,
+        keeps_data: false,
         replaces: false,
         peer_address: address,
         client_address: address,
@@ -91,6 +92,24 @@ fn a_name_is_taken_until_its_holder_is_replaced_in_its_places() {
     for ((_, old), (_, new)) in before.ring().arcs().zip(topology.ring().arcs()) {
         assert_eq!(old, new.iter().copied().map(moved).collect::<Vec<_>>(), "it owns what the other did");
     }
+}
+
+#[test]
+fn who_comes_back_with_its_data_counts_as_it_did() {
+    let mut topology = open();
+    let returns = |name, run, number, keeps_data| {
+        let was = Some(NodeNumber(number));
+        Entrance { was, keeps_data, ..entrance(name, run) }
+    };
+    let before = topology.epoch;
+    enter(&mut topology, &returns("a", 11, 1, true)).unwrap();
+    assert_eq!((node(&topology, 1).state, topology.epoch), (NodeState::Active, Epoch(before.0 + 1)));
+    enter(&mut topology, &returns("b", 12, 2, false)).unwrap();
+    enter(&mut topology, &returns("b", 13, 2, true)).unwrap();
+    assert_eq!(node(&topology, 2).state, NodeState::Recovering, "what it had was not whole");
+    let replaces = Entrance { keeps_data: true, replaces: true, ..entrance("c", 14) };
+    enter(&mut topology, &replaces).unwrap();
+    assert_eq!(node(&topology, 4).state, NodeState::Recovering, "it has nothing of the other's");
 }
 
 #[test]
