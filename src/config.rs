@@ -214,6 +214,8 @@ pub struct CoordinatorConfig {
     pub retries_max: u8,
     /// The share of reads, 0 to 1, that ask every replica and repair those that are behind.
     pub repair_share: f64,
+    /// Keys for which it is remembered what the last change by agreement left behind.
+    pub proposers_max: usize,
     /// Buffers kept for operations to come.
     pub spare_buffers_max: usize,
     /// Bytes of a buffer that is kept, at most.
@@ -228,11 +230,15 @@ impl Default for CoordinatorConfig {
             patience: Duration::from_millis(10),
             retries_max: 16,
             repair_share: 0.1,
+            proposers_max: 4 << 10,
             spare_buffers_max: 1024,
             spare_bytes_max: 4 << 10,
         }
     }
 }
+
+/// Ballots that a node has promised and not yet used, at most: 2 MiB of memory, once one is.
+pub const PROMISES_MAX: usize = 64 << 10;
 
 /// Where other nodes connect by default.
 pub const PEER_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7500);

@@ -28,6 +28,22 @@ pub enum Deviation {
     CeilingIgnored,
     /// A replica does what was asked of it long before, while it was stopped.
     DeadlineIgnored,
+    /// A change whose round was lost is decided anew, whatever is there.
+    LostRoundsForgotten,
+    /// A proposer knows the last of its own versions only.
+    LastRoundRemembered,
+    /// What was promised and accepted in one epoch counts in the next.
+    RoundsAcrossEpochs,
+    /// A condition that does not hold is reported, though most replicas may not hold what it was judged by.
+    SettlingSkipped,
+    /// A replica that promised late counts, whatever it holds.
+    LatePromisesCounted,
+    /// A write-back that a promise is in the way of counts as done.
+    PromisedCountsAsRepaired,
+    /// A replica accepts what was not promised, or no longer.
+    UnpromisedAccepted,
+    /// A change is asked of another node when the link to the first is lost.
+    ChangesRepeated,
     /// A voter that was restarted does not know whom it voted for.
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.

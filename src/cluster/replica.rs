@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::message::peer::{Answer, Cell, Inquiry, Obstacle, Rank, Task, Verdict};
-use crate::types::{Epoch, WallTime};
+use crate::types::{Epoch, Version, WallTime};
 
 /// The cells that a replica keeps.
 pub trait Cells {
@@ -20,6 +20,45 @@ pub trait Cells {
     /// # Errors
     /// [`Full`] if there is no memory for it; then nothing was changed.
     fn merge(&self, key: &[u8], cell: Cell<'_>, now: WallTime) -> Result<Merged, Full>;
+
+    /// Promises `ballot` for the key, and lends its cell to `read`; or, if the version that is there is not below it or
+    /// a promise is above it, that, and nothing is changed. What was promised stays so until the cell has that version,
+    /// a higher ballot is promised, or the promise is forgotten.
+    fn prepare<R>(
+        &self,
+        key: &[u8],
+        ballot: Version,
+        read: impl FnOnce(Result<Option<Cell<'_>>, Version>) -> R,
+    ) -> R;
+
+    /// Keeps `cell` if its version is promised, or there already; then promises `next`.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no memory for it; then nothing was changed.
+    fn accept(
+        &self,
+        key: &[u8],
+        cell: Cell<'_>,
+        next: Option<Version>,
+        now: WallTime,
+    ) -> Result<Accepted, Full>;
+}
+
+/// What became of a cell that was to be accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepted {
+    /// It is there now.
+    Stored {
+        /// The next ballot is promised.
+        rides: bool,
+    },
+    /// A cell or a promise of this version is there, above it.
+    Superseded {
+        /// The version.
+        by: Version,
+    },
+    /// Its version is not promised, or no longer.
+    NotPromised,
 }
 
 /// There is no memory for a cell.
@@ -38,6 +77,11 @@ pub enum Merged {
     Superseded {
         /// Its rank.
         by: Rank,
+    },
+    /// This ballot is promised, above it.
+    Promised {
+        /// The ballot.
+        ballot: Version,
     },
 }
 
@@ -81,11 +125,29 @@ impl Replica {
             Task::Write(cell) => match cells.merge(inquiry.key, cell, now) {
                 Ok(Merged::Stored { existed }) => Verdict::Applied { existed },
                 Ok(Merged::Superseded { by }) => Verdict::Superseded { by: by.version },
+                Ok(Merged::Promised { ballot }) => Verdict::Superseded { by: ballot },
                 Err(Full) => Verdict::Refused(Obstacle::OutOfMemory),
             },
             Task::Repair(cell) => match cells.merge(inquiry.key, cell, now) {
                 Ok(Merged::Stored { existed }) => Verdict::Applied { existed },
                 Ok(Merged::Superseded { .. }) => Verdict::Applied { existed: false },
+                Ok(Merged::Promised { ballot }) => Verdict::Superseded { by: ballot },
+                Err(Full) => Verdict::Refused(Obstacle::OutOfMemory),
+            },
+            Task::Prepare { ballot, whole } => {
+                return cells.prepare(inquiry.key, ballot, |found| {
+                    let verdict = match found {
+                        Ok(cell) if whole => Verdict::Cell(cell),
+                        Ok(cell) => Verdict::Summary(cell.as_ref().map(Cell::summary)),
+                        Err(by) => Verdict::Superseded { by },
+                    };
+                    reply(Answer { operation, verdict })
+                });
+            }
+            Task::Accept { cell, next } => match cells.accept(inquiry.key, cell, next, now) {
+                Ok(Accepted::Stored { rides }) => Verdict::Accepted { rides },
+                Ok(Accepted::Superseded { by }) => Verdict::Superseded { by },
+                Ok(Accepted::NotPromised) => Verdict::Refused(Obstacle::NotPromised),
                 Err(Full) => Verdict::Refused(Obstacle::OutOfMemory),
             },
         };
@@ -102,19 +164,15 @@ impl Replica {
         if !self.serving {
             return Some(Obstacle::NotServing);
         }
-        let (cell, is_new) = match inquiry.task {
-            Task::Write(cell) => (cell, true),
-            Task::Repair(cell) => (cell, false),
-            Task::Read | Task::ReadVersion => return None,
-        };
-        if cell.version.stamp.wall() > self.ceiling {
+        let wall_of_it = inquiry.task.version()?.stamp.wall();
+        if wall_of_it > self.ceiling {
             return Some(Obstacle::NotServing);
         }
-        if !is_new {
+        if matches!(inquiry.task, Task::Repair(_)) {
             return None;
         }
         let drift_max_ms = u64::try_from(self.drift_max.as_millis()).unwrap_or(u64::MAX);
-        let ahead = cell.version.stamp.wall().0 > now.0.saturating_add(drift_max_ms);
+        let ahead = wall_of_it.0 > now.0.saturating_add(drift_max_ms);
         ahead.then_some(Obstacle::Drift)
     }
 }

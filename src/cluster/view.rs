@@ -19,6 +19,8 @@ pub struct View {
     pub own: NodeNumber,
     /// A bit for each node number that can be reached.
     reachable: Vec<u64>,
+    /// Nodes that hold keys and do not count, because they came back without them.
+    recovering: Vec<NodeNumber>,
 }
 
 impl View {
@@ -30,7 +32,7 @@ impl View {
         own: NodeNumber,
         reachable: impl IntoIterator<Item = NodeNumber>,
     ) -> Self {
-        let mut view = Self { epoch, ring, own, reachable: Vec::new() };
+        let mut view = Self { epoch, ring, own, reachable: Vec::new(), recovering: Vec::new() };
         view.set_reachable(own, true);
         for node in reachable {
             view.set_reachable(node, true);
@@ -44,6 +46,17 @@ impl View {
     pub fn is_reachable(&self, node: NodeNumber) -> bool {
         let (word, bit) = place(node);
         self.reachable.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Whether what `node` says counts, as far as the topology goes.
+    #[must_use]
+    pub fn counts(&self, node: NodeNumber) -> bool {
+        !self.recovering.contains(&node)
+    }
+
+    /// Notes which nodes do not count.
+    pub fn set_recovering(&mut self, nodes: impl IntoIterator<Item = NodeNumber>) {
+        self.recovering = nodes.into_iter().collect();
     }
 
     /// Notes whether `node` can be reached.

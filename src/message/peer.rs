@@ -4,6 +4,7 @@
 //! counted under another; an answer names the operation it is for and nothing else. How any of it looks as bytes is
 //! the business of [`crate::protocol`]; what is done about it, of the cluster's machines.
 
+use crate::message::Refusal;
 use crate::types::{Epoch, Version, WallTime};
 
 /// An operation of one coordinator, chosen by it; a replica only echoes it.
@@ -41,16 +42,49 @@ pub enum Task<'a> {
     Write(Cell<'a>),
     /// To store a cell that is stored elsewhere already: dropped below what is there.
     Repair(Cell<'a>),
+    /// To take nothing below a ballot from now on, and to send what is there.
+    Prepare {
+        /// The ballot.
+        ballot: Version,
+        /// Whether the value is to be sent too.
+        whole: bool,
+    },
+    /// To store a cell whose version is the ballot that was promised to it, and still is.
+    Accept {
+        /// The cell.
+        cell: Cell<'a>,
+        /// The next ballot, to be promised at once.
+        next: Option<Version>,
+    },
+}
+
+/// What a node that was asked by a client sends to the node that proposes for the key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Proposal<'a> {
+    /// What the answer will carry.
+    pub operation: OperationId,
+    /// The sender's epoch.
+    pub epoch: Epoch,
+    /// How long the operation may still take, in milliseconds.
+    pub remaining_ms: u16,
+    /// The key.
+    pub key: &'a [u8],
+    /// What is to be done, as whoever decides on it understands it; `None`: to have most replicas agree on what is
+    /// there, and to be told that.
+    pub change: Option<&'a [u8]>,
 }
 
 impl Task<'_> {
-    /// The version that is to be stored, if one is.
+    /// The latest version that is to be stored or promised, if one is.
     #[inline]
     #[must_use]
     pub const fn version(&self) -> Option<Version> {
         match self {
             Self::Read | Self::ReadVersion => None,
-            Self::Write(cell) | Self::Repair(cell) => Some(cell.version),
+            Self::Write(cell) | Self::Repair(cell) | Self::Accept { cell, next: None } => Some(cell.version),
+            Self::Prepare { ballot: version, .. } | Self::Accept { next: Some(version), .. } => {
+                Some(*version)
+            }
         }
     }
 }
@@ -67,20 +101,28 @@ pub struct Answer<'a> {
 /// What became of a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict<'a> {
-    /// To `Read`: what is there; `None` if nothing ever was.
+    /// To `Read`, and to `Prepare` if the value was wanted: what is there; `None` if nothing ever was.
     Cell(Option<Cell<'a>>),
-    /// To `ReadVersion`: what is there but for the value.
+    /// To `ReadVersion`, and to `Prepare`: what is there but for the value.
     Summary(Option<Summary>),
     /// To `Write`: stored, or it was already. To `Repair`: this or something newer is there.
     Applied {
         /// Whether a value was there before that had not expired.
         existed: bool,
     },
-    /// To `Write`: nothing changed, because of what is there.
+    /// To `Write`, `Prepare`, `Accept`: nothing changed, because of what is there or was promised; to `Repair`: because
+    /// of what was promised.
     Superseded {
-        /// Its version.
+        /// The version of either.
         by: Version,
     },
+    /// To `Accept`: stored, or it was already.
+    Accepted {
+        /// The next ballot is promised.
+        rides: bool,
+    },
+    /// To a [`Proposal`].
+    Told(Told<'a>),
     /// Nothing changed.
     Refused(Obstacle),
 }
@@ -98,6 +140,19 @@ pub enum Obstacle {
     NotServing,
     /// The replica was stopped for longer than the operation had left.
     Overdue,
+    /// To `Accept`: its ballot is not promised, or no longer.
+    NotPromised,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told<'a> {
+    /// It was done; this is the reply to it.
+    Done(&'a [u8]),
+    /// Surely nothing was changed because of it.
+    Refused(Refusal),
+    /// It may or may not take effect.
+    Unknown,
 }
 
 /// A cell: what a key holds in some version.

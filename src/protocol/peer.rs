@@ -7,8 +7,9 @@
 use super::codec::{Malformed, Reader, version_bytes, wire_length};
 use super::frame::{Frame, begin_frame, finish_frame};
 use super::{Fault, Field, Limits, ProtocolError};
+use crate::message::Refusal;
 use crate::message::peer::{
-    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
+    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Proposal, Rank, Summary, Task, Told, Verdict,
 };
 use crate::types::{Epoch, Version};
 
@@ -17,6 +18,8 @@ use crate::types::{Epoch, Version};
 pub enum PeerMessage<'a> {
     /// From a coordinator to a replica.
     Inquiry(Inquiry<'a>),
+    /// From a coordinator to a proposer.
+    Proposal(Proposal<'a>),
     /// From a replica to a coordinator.
     Answer(Answer<'a>),
     /// On a link that has nothing else to say.
@@ -39,12 +42,17 @@ mod kind {
     pub(super) const WRITE: u8 = 3;
     pub(super) const REPAIR: u8 = 4;
     pub(super) const HEARTBEAT_CALL: u8 = 5;
+    pub(super) const PREPARE: u8 = 6;
+    pub(super) const ACCEPT: u8 = 7;
+    pub(super) const PROPOSE: u8 = 8;
     pub(super) const CELL: u8 = 16;
     pub(super) const SUMMARY: u8 = 17;
     pub(super) const APPLIED: u8 = 18;
     pub(super) const SUPERSEDED: u8 = 19;
     pub(super) const REFUSED: u8 = 20;
     pub(super) const HEARTBEAT_RESPONSE: u8 = 21;
+    pub(super) const ACCEPTED: u8 = 22;
+    pub(super) const TOLD: u8 = 23;
 }
 
 /// The numbers of contents; also of what an answer says beside its kind.
@@ -63,10 +71,20 @@ mod obstacle {
     pub(super) const OUT_OF_MEMORY: u8 = 3;
     pub(super) const NOT_SERVING: u8 = 4;
     pub(super) const OVERDUE: u8 = 5;
+    pub(super) const NOT_PROMISED: u8 = 6;
+}
+
+/// The numbers of what a proposer tells: done, unknown, or why it was refused.
+mod told {
+    pub(super) const DONE: u8 = 0;
+    pub(super) const UNKNOWN: u8 = 1;
+    pub(super) const UNAVAILABLE: u8 = 2;
+    pub(super) const OVERLOADED: u8 = 3;
+    pub(super) const OUT_OF_MEMORY: u8 = 4;
 }
 
 /// Bytes of a message after the length that are neither key nor value, at most.
-pub const PEER_OVERHEAD_BYTES_MAX: u32 = 48;
+pub const PEER_OVERHEAD_BYTES_MAX: u32 = 60;
 
 /// What a heartbeat is about.
 const NO_OPERATION: OperationId = OperationId { slot: 0, round: 0 };
@@ -79,14 +97,36 @@ pub fn encode_inquiry(inquiry: &Inquiry<'_>, out: &mut Vec<u8>) {
         Task::ReadVersion => (kind::READ_VERSION, None),
         Task::Write(cell) => (kind::WRITE, Some(cell)),
         Task::Repair(cell) => (kind::REPAIR, Some(cell)),
+        Task::Prepare { .. } => (kind::PREPARE, None),
+        Task::Accept { cell, .. } => (kind::ACCEPT, Some(cell)),
     };
-    let detail = cell.map_or(content::NONE, |cell| number_of(&cell.summary().kind));
+    let detail = match inquiry.task {
+        Task::Prepare { whole, .. } => u8::from(whole),
+        _ => cell.map_or(content::NONE, |cell| number_of(&cell.summary().kind)),
+    };
     put_head(kind, detail, inquiry.remaining_ms, inquiry.operation, out);
     out.extend_from_slice(&inquiry.epoch.0.to_le_bytes());
     out.extend_from_slice(&wire_length(inquiry.key.len()).to_le_bytes());
+    match inquiry.task {
+        Task::Prepare { ballot, .. } => out.extend_from_slice(&version_bytes(ballot)),
+        Task::Accept { next, .. } => out.extend_from_slice(&version_bytes(next.unwrap_or_default())),
+        Task::Read | Task::ReadVersion | Task::Write(_) | Task::Repair(_) => {}
+    }
     put_summary(cell.as_ref().map(Cell::summary), out);
     out.extend_from_slice(inquiry.key);
     out.extend_from_slice(cell.as_ref().map_or(&[], value_of));
+    finish_frame(start, 0, out);
+}
+
+/// Appends a frame with `proposal` to `out`.
+pub fn encode_proposal(proposal: &Proposal<'_>, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    let detail = u8::from(proposal.change.is_some());
+    put_head(kind::PROPOSE, detail, proposal.remaining_ms, proposal.operation, out);
+    out.extend_from_slice(&proposal.epoch.0.to_le_bytes());
+    out.extend_from_slice(&wire_length(proposal.key.len()).to_le_bytes());
+    out.extend_from_slice(proposal.key);
+    out.extend_from_slice(proposal.change.unwrap_or_default());
     finish_frame(start, 0, out);
 }
 
@@ -110,6 +150,18 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
             head(kind::SUPERSEDED, 0, out);
             out.extend_from_slice(&version_bytes(by));
         }
+        Verdict::Accepted { rides } => head(kind::ACCEPTED, u8::from(rides), out),
+        Verdict::Told(told) => {
+            let (number, reply) = match told {
+                Told::Done(reply) => (told::DONE, reply),
+                Told::Unknown => (told::UNKNOWN, &[][..]),
+                Told::Refused(Refusal::Overloaded) => (told::OVERLOADED, &[][..]),
+                Told::Refused(Refusal::OutOfMemory) => (told::OUT_OF_MEMORY, &[][..]),
+                Told::Refused(_) => (told::UNAVAILABLE, &[][..]),
+            };
+            head(kind::TOLD, number, out);
+            out.extend_from_slice(reply);
+        }
         Verdict::Refused(obstacle) => {
             let (number, epoch) = match obstacle {
                 Obstacle::Epoch(epoch) => (obstacle::EPOCH, Some(epoch)),
@@ -117,6 +169,7 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
                 Obstacle::OutOfMemory => (obstacle::OUT_OF_MEMORY, None),
                 Obstacle::NotServing => (obstacle::NOT_SERVING, None),
                 Obstacle::Overdue => (obstacle::OVERDUE, None),
+                Obstacle::NotPromised => (obstacle::NOT_PROMISED, None),
             };
             head(kind::REFUSED, number, out);
             if let Some(epoch) = epoch {
@@ -157,21 +210,27 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
     let kind = reader.u8(Field::Header)?;
     let detail = reader.u8(Field::Header)?;
     let remaining_ms = u16::from_le_bytes([reader.u8(Field::Header)?, reader.u8(Field::Header)?]);
-    if remaining_ms != 0 && !(kind::READ..=kind::REPAIR).contains(&kind) {
+    let asks = matches!(kind, kind::READ..=kind::REPAIR | kind::PREPARE..=kind::PROPOSE);
+    if remaining_ms != 0 && !asks {
         return Err(Malformed::new(Field::Reserved, Fault::Undefined));
     }
     let operation = OperationId { slot: reader.u32(Field::Header)?, round: reader.u32(Field::Header)? };
     match kind {
-        kind::READ..=kind::REPAIR => {
+        kind::READ..=kind::REPAIR | kind::PREPARE | kind::ACCEPT => {
             let epoch = Epoch(reader.u64(Field::Operands)?);
-            let key_bytes = reader.u32(Field::Key)?;
-            if key_bytes > limits.key_bytes_max {
-                return Err(Malformed::new(Field::Key, Fault::TooLarge));
-            }
-            let summary = summary(detail, &mut reader)?;
+            let key_bytes = key_bytes(&mut reader, limits)?;
+            let ballot = match kind {
+                kind::PREPARE | kind::ACCEPT => reader.version(Field::Version)?,
+                _ => Version::default(),
+            };
+            let summary = if kind == kind::PREPARE { None } else { summary(detail, &mut reader)? };
             let key = reader.bytes(key_bytes, Field::Key)?;
             let cell = cell(summary, reader, limits)?;
             let task = match (kind, cell) {
+                (kind::PREPARE, None) if detail <= 1 => Task::Prepare { ballot, whole: detail == 1 },
+                (kind::ACCEPT, Some(cell)) => {
+                    Task::Accept { cell, next: (ballot != Version::default()).then_some(ballot) }
+                }
                 (kind::READ, None) => Task::Read,
                 (kind::READ_VERSION, None) => Task::ReadVersion,
                 (kind::WRITE, Some(cell)) => Task::Write(cell),
@@ -180,7 +239,18 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
             };
             Ok(PeerMessage::Inquiry(Inquiry { operation, epoch, remaining_ms, key, task }))
         }
-        kind::CELL..=kind::REFUSED => {
+        kind::PROPOSE if detail <= 1 => {
+            let epoch = Epoch(reader.u64(Field::Operands)?);
+            let key_bytes = key_bytes(&mut reader, limits)?;
+            let key = reader.bytes(key_bytes, Field::Key)?;
+            let change = reader.rest();
+            if change.len() > limits.frame_bytes_max as usize || (detail == 0 && !change.is_empty()) {
+                return Err(Malformed::new(Field::Value, Fault::TooLarge));
+            }
+            let change = (detail == 1).then_some(change);
+            Ok(PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms, key, change }))
+        }
+        kind::CELL..=kind::REFUSED | kind::ACCEPTED | kind::TOLD => {
             let verdict = verdict(kind, detail, reader, limits)?;
             Ok(PeerMessage::Answer(Answer { operation, verdict }))
         }
@@ -196,6 +266,15 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
     }
 }
 
+/// How long the key is.
+fn key_bytes(reader: &mut Reader<'_>, limits: &Limits) -> Result<u32, Malformed> {
+    let bytes = reader.u32(Field::Key)?;
+    if bytes > limits.key_bytes_max {
+        return Err(Malformed::new(Field::Key, Fault::TooLarge));
+    }
+    Ok(bytes)
+}
+
 fn verdict<'a>(
     kind: u8,
     detail: u8,
@@ -206,7 +285,15 @@ fn verdict<'a>(
         let summary = summary(detail, &mut reader)?;
         return Ok(Verdict::Cell(cell(summary, reader, limits)?));
     }
+    if (kind, detail) == (kind::TOLD, told::DONE) {
+        return Ok(Verdict::Told(Told::Done(reader.rest())));
+    }
     let verdict = match (kind, detail) {
+        (kind::ACCEPTED, 0 | 1) => Verdict::Accepted { rides: detail == 1 },
+        (kind::TOLD, told::UNKNOWN) => Verdict::Told(Told::Unknown),
+        (kind::TOLD, told::UNAVAILABLE) => Verdict::Told(Told::Refused(Refusal::Unavailable)),
+        (kind::TOLD, told::OVERLOADED) => Verdict::Told(Told::Refused(Refusal::Overloaded)),
+        (kind::TOLD, told::OUT_OF_MEMORY) => Verdict::Told(Told::Refused(Refusal::OutOfMemory)),
         (kind::SUMMARY, _) => Verdict::Summary(summary(detail, &mut reader)?),
         (kind::APPLIED, 0 | 1) => Verdict::Applied { existed: detail == 1 },
         (kind::SUPERSEDED, 0) => Verdict::Superseded { by: reader.version(Field::Version)? },
@@ -217,6 +304,7 @@ fn verdict<'a>(
         (kind::REFUSED, obstacle::OUT_OF_MEMORY) => Verdict::Refused(Obstacle::OutOfMemory),
         (kind::REFUSED, obstacle::NOT_SERVING) => Verdict::Refused(Obstacle::NotServing),
         (kind::REFUSED, obstacle::OVERDUE) => Verdict::Refused(Obstacle::Overdue),
+        (kind::REFUSED, obstacle::NOT_PROMISED) => Verdict::Refused(Obstacle::NotPromised),
         _ => return Err(Malformed::new(Field::Reason, Fault::Undefined)),
     };
     reader.end()?;
@@ -309,7 +397,8 @@ mod tests {
     }
 
     fn messages() -> Vec<PeerMessage<'static>> {
-        let mut tasks = vec![Task::Read, Task::ReadVersion];
+        let prepare = |whole| Task::Prepare { ballot: VERSION, whole };
+        let mut tasks = vec![Task::Read, Task::ReadVersion, prepare(false), prepare(true)];
         let mut verdicts = vec![
             Verdict::Cell(None),
             Verdict::Summary(None),
@@ -321,9 +410,19 @@ mod tests {
             Verdict::Refused(Obstacle::OutOfMemory),
             Verdict::Refused(Obstacle::NotServing),
             Verdict::Refused(Obstacle::Overdue),
+            Verdict::Refused(Obstacle::NotPromised),
+            Verdict::Accepted { rides: false },
+            Verdict::Accepted { rides: true },
+            Verdict::Told(Told::Done(b"")),
+            Verdict::Told(Told::Done(b"some reply")),
+            Verdict::Told(Told::Unknown),
+            Verdict::Told(Told::Refused(Refusal::Unavailable)),
+            Verdict::Told(Told::Refused(Refusal::Overloaded)),
+            Verdict::Told(Told::Refused(Refusal::OutOfMemory)),
         ];
         for cell in cells() {
-            tasks.extend([Task::Write(cell), Task::Repair(cell)]);
+            tasks.extend([Task::Write(cell), Task::Repair(cell), Task::Accept { cell, next: None }]);
+            tasks.push(Task::Accept { cell, next: Some(VERSION) });
             verdicts.extend([Verdict::Cell(Some(cell)), Verdict::Summary(Some(cell.summary()))]);
         }
         let inquiry = |task| {

@@ -10,6 +10,7 @@
 
 mod cell;
 mod memory;
+mod promises;
 mod replica;
 mod scan;
 mod sweep;
@@ -25,18 +26,20 @@ pub use scan::Page;
 pub use sweep::{Garbage, Sweeper};
 pub use together::Together;
 
-use crate::config::StoreConfig;
+use crate::config::{PROMISES_MAX, StoreConfig};
 use crate::hybrid_clock::HybridClock;
 use crate::operation::{Current, Effect, NewValue};
 use crate::types::{KeyHash, Stamp, Version, WallTime};
 use cell::Cell;
 use memory::Memory;
+use promises::Promises;
 use table::{Entry, Shard, Table};
 
 /// A store of cells, shared by all workers.
 pub struct Store {
     table: Table,
     memory: Arc<Memory>,
+    promises: Promises,
     seed: u64,
 }
 
@@ -110,8 +113,15 @@ impl Store {
         Self {
             table: Table::new(config.shards.get(), config.hash_seed),
             memory: Arc::new(Memory::new(config.memory_bytes_max)),
+            promises: Promises::new(PROMISES_MAX),
             seed: config.hash_seed,
         }
+    }
+
+    /// The same, with room for another number of promised ballots.
+    #[must_use]
+    pub fn with_promises_max(self, promises_max: usize) -> Self {
+        Self { promises: Promises::new(promises_max), ..self }
     }
 
     /// The hash under which `key` is kept.

@@ -4,12 +4,15 @@
 //! however often, so that merging is idempotent and commutative; a removed or outlived key leaves a cell that says so.
 //! It does not know of epochs, levels, or who sends what.
 
-use crate::cluster::replica::{Cells, Full, Merged};
+use std::ops::DerefMut;
+
+use crate::cluster::replica::{Accepted, Cells, Full, Merged};
 use crate::message::peer::{Cell as PeerCell, Content, Rank};
 use crate::store::cell::{self, Cell, Death};
 use crate::store::memory::OutOfMemory;
+use crate::store::table::{Entry, Shard};
 use crate::store::{Store, charged, is_live};
-use crate::types::{KeyHash, WallTime};
+use crate::types::{KeyHash, Version, WallTime};
 
 impl Cells for Store {
     fn inspect<R>(&self, key: &[u8], read: impl FnOnce(Option<PeerCell<'_>>) -> R) -> R {
@@ -18,6 +21,50 @@ impl Cells for Store {
 
     fn merge(&self, key: &[u8], cell: PeerCell<'_>, now: WallTime) -> Result<Merged, Full> {
         Store::merge(self, self.hash(key), key, cell, now).map_err(|OutOfMemory| Full)
+    }
+
+    fn prepare<R>(
+        &self,
+        key: &[u8],
+        ballot: Version,
+        read: impl FnOnce(Result<Option<PeerCell<'_>>, Version>) -> R,
+    ) -> R {
+        let hash = self.hash(key);
+        let entry = self.table.entry(hash, key);
+        let present = entry.cell().map(Cell::version).filter(|present| *present >= ballot);
+        let promised = self.promises.of(hash).filter(|promised| *promised > ballot);
+        if let Some(by) = present.max(promised) {
+            return read(Err(by));
+        }
+        self.promises.give(hash, ballot);
+        read(Ok(entry.cell().map(describe)))
+    }
+
+    fn accept(
+        &self,
+        key: &[u8],
+        cell: PeerCell<'_>,
+        next: Option<Version>,
+        now: WallTime,
+    ) -> Result<Accepted, Full> {
+        let hash = self.hash(key);
+        let entry = self.table.entry(hash, key);
+        let (present, promised) = (entry.cell().map(Cell::version), self.promises.of(hash));
+        if present == Some(cell.version) {
+            return Ok(Accepted::Stored { rides: next.is_some() && promised == next });
+        }
+        if let Some(by) = present.max(promised).filter(|by| *by > cell.version) {
+            return Ok(Accepted::Superseded { by });
+        }
+        if promised != Some(cell.version) {
+            return Ok(Accepted::NotPromised);
+        }
+        let promise = || match next {
+            Some(next) => self.promises.give(hash, next),
+            None => self.promises.redeem(hash),
+        };
+        self.put(entry, key, cell, now, promise).map_err(|OutOfMemory| Full)?;
+        Ok(Accepted::Stored { rides: next.is_some() })
     }
 }
 
@@ -39,7 +86,7 @@ impl Store {
         cell: PeerCell<'_>,
         now: WallTime,
     ) -> Result<Merged, OutOfMemory> {
-        let mut entry = self.table.entry(hash, key);
+        let entry = self.table.entry(hash, key);
         if let Some(present) = entry.cell() {
             let by = rank(present);
             if by >= cell.rank() {
@@ -47,6 +94,23 @@ impl Store {
                 return Ok(if by == cell.rank() { stored } else { Merged::Superseded { by } });
             }
         }
+        if let Some(ballot) = self.promises.of(hash).filter(|ballot| *ballot > cell.version) {
+            return Ok(Merged::Promised { ballot });
+        }
+        let existed = self.put(entry, key, cell, now, || ())?;
+        Ok(Merged::Stored { existed })
+    }
+
+    /// Puts `cell` in the place of what is there, and calls `sure` under the same lock if there is memory for it;
+    /// returns whether a value was there that had not expired.
+    fn put<G: DerefMut<Target = Shard>>(
+        &self,
+        mut entry: Entry<'_, G>,
+        key: &[u8],
+        cell: PeerCell<'_>,
+        now: WallTime,
+        sure: impl FnOnce(),
+    ) -> Result<bool, OutOfMemory> {
         let existed = entry.cell().is_some_and(|present| is_live(present, now));
         let (value, expires_at, death) = match cell.content {
             Content::Value { value, expires_at } => (value, expires_at, None),
@@ -57,19 +121,21 @@ impl Store {
             && let Some(present) = entry.cell_mut()
             && present.change_in_place(cell.version, expires_at, 0, value)
         {
-            return Ok(Merged::Stored { existed });
+            sure();
+            return Ok(existed);
         }
         let before = entry.cell().map_or(0, charged);
         let needed = cell::allocated_bytes(key.len(), value.len(), expires_at.is_some()) as i64 - before;
         let growth = entry.growth_bytes();
         self.memory.charge(needed + growth)?;
+        sure();
         let (replaced, grown) = entry.put(match death {
             Some(death) => Cell::dead(cell.version, death, key),
             None => Cell::new(cell.version, expires_at, key, &[], value),
         });
         self.memory.release(growth - grown);
         drop(replaced);
-        Ok(Merged::Stored { existed })
+        Ok(existed)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::invariants::epochs_agree::Agreed;
 use crate::invariants::nothing_agreed_is_lost;
 use crate::invariants::one_leader_a_term::Leaders;
 use crate::invariants::one_number_a_life::Given;
-use crate::network::{Network, Traffic};
+use crate::network::{Network, REPEATED_WITHIN_NS, Traffic};
 use crate::process::{Orders, Process};
 use crate::seeds::Total;
 use crate::trouble::{Fault, Kind, plan};
@@ -358,7 +358,7 @@ impl<const BUG: usize> World<BUG> {
                     self.now_ns,
                     place,
                     to,
-                    false,
+                    Some(REPEATED_WITHIN_NS),
                     &mut self.count.traffic,
                 );
                 let life = self.processes[to].life;

@@ -21,6 +21,7 @@ use crate::invariants::{
     falsely_dead_return, only_the_present_are_spoken_to, sleepers_judge_nobody, the_crashed_are_dead,
 };
 use crate::network::Network;
+use crate::network::REPEATED_WITHIN_NS;
 use crate::trouble::{self, Kind, Trouble, Weather};
 
 /// What a run may get wrong, in the order of the numbers that choose it.
@@ -422,7 +423,14 @@ impl<const BUG: usize> World<BUG> {
         let wrong = only_the_present_are_spoken_to::judge(from, to as u16, header.dst.incarnation, known);
         self.break_if(Invariant::OnlyThePresentAreSpokenTo, wrong);
         self.digest.update(bytes);
-        let fate = self.network.send(&mut self.random, self.now_ns, from, to, false, &mut self.count.traffic);
+        let fate = self.network.send(
+            &mut self.random,
+            self.now_ns,
+            from,
+            to,
+            Some(REPEATED_WITHIN_NS),
+            &mut self.count.traffic,
+        );
         let (life, bytes) = (self.nodes[to].life, Rc::<[u8]>::from(bytes));
         for at_ns in fate.arrives_ns.into_iter().flatten() {
             let what = Shown::Message { from, bytes: Rc::clone(&bytes) };

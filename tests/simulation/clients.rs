@@ -6,6 +6,7 @@
 use annulus::history::{Answer, Ask, ClientId, Condition, History, Key, OperationId, Rank};
 use annulus::types::{Level, Version};
 
+use crate::changes::Changed;
 use crate::node::Told;
 
 /// Clients of a run.
@@ -13,7 +14,11 @@ pub(crate) const CLIENTS: usize = 8;
 
 /// Keys that they contend for, and keys besides.
 const CONTENDED: u64 = 5;
+
+/// Keys that are changed by agreement alone: numbers, counters, lists; those above are contended for.
+const AGREED: u64 = 12;
 const WIDE: u64 = 60;
+const FIRST_AGREED: u64 = CONTENDED + WIDE;
 
 /// What a client asks.
 #[derive(Clone, Copy, Debug)]
@@ -37,15 +42,20 @@ pub(crate) struct Clients {
     pub(crate) clients: [Client; CLIENTS],
     pub(crate) history: History,
     next_value: u64,
+    /// The number that a key held that was read last.
+    seen: u64,
 }
 
 impl Clients {
     pub(crate) fn new() -> Self {
-        Self { clients: [Client::default(); CLIENTS], history: History::new(), next_value: 1 }
+        Self { clients: [Client::default(); CLIENTS], history: History::new(), next_value: 1, seen: 0 }
     }
 
     /// What a client wants next.
     pub(crate) fn wish(&mut self, random: &mut fastrand::Rng) -> Wish {
+        if random.u8(..10) < 3 {
+            return self.wish_agreement(random);
+        }
         let contended = random.u8(..10) < 8;
         let key = Key(if contended { random.u64(..CONTENDED) } else { CONTENDED + random.u64(..WIDE) });
         let level = match random.u8(..20) {
@@ -61,10 +71,35 @@ impl Clients {
         Wish { key, level, ask }
     }
 
+    /// Something that has to be agreed on, or is read of what was.
+    fn wish_agreement(&mut self, random: &mut fastrand::Rng) -> Wish {
+        let kind = random.u64(..3);
+        let place = if random.u8(..10) < 8 { kind } else { kind + 3 * random.u64(1..AGREED / 3) };
+        let key = Key(FIRST_AGREED + place);
+        if random.u8(..10) < 3 {
+            let level = if random.u8(..4) > 0 { Level::Linearizable } else { Level::Quorum };
+            return Wish { key, level, ask: Ask::Read };
+        }
+        let ask = match (kind, random.u8(..10)) {
+            (0, 0..3) => self.write(),
+            (0, 3) => Ask::Remove { when: Condition::Present },
+            (0, 4) => Ask::remove(),
+            (0, 5..7) => Ask::put_if_absent(self.new_value()),
+            (0, _) => Ask::compare_value(self.seen, self.new_value()),
+            (1, _) => Ask::Increment(1),
+            _ => Ask::Append(self.new_value()),
+        };
+        Wish { key, level: Level::Linearizable, ask }
+    }
+
+    fn new_value(&mut self) -> u64 {
+        self.next_value += 1;
+        self.next_value
+    }
+
     /// A write of a value that nobody else writes.
     pub(crate) fn write(&mut self) -> Ask {
-        self.next_value += 1;
-        Ask::write(self.next_value)
+        Ask::write(self.new_value())
     }
 
     /// Records that a client asks.
@@ -83,8 +118,18 @@ impl Clients {
         let rank = |version: Version| Some(Rank::of(version, false));
         match (told, ask) {
             (Told::Written(version), _) => self.history.done(id, Answer::Applied, rank(version), now_ns),
-            (Told::Value(number, version), _) => {
+            (Told::Changed(Changed::Done), _) => self.history.done(id, Answer::Applied, None, now_ns),
+            (Told::Changed(Changed::NotMet), _) => self.history.done(id, Answer::NotMet, None, now_ns),
+            (Told::Changed(Changed::Holds(number)), _) => {
                 let value = self.history.number(number);
+                self.history.done(id, Answer::Holds(value), None, now_ns);
+            }
+            (Told::Changed(Changed::Length(length)), _) => {
+                self.history.done(id, Answer::Length(length), None, now_ns);
+            }
+            (Told::Value(tokens, version), _) => {
+                self.seen = tokens[0];
+                let value = self.history.list(&tokens);
                 self.history.done(id, Answer::Holds(value), rank(version), now_ns);
             }
             (Told::Nothing, Ask::Read) => {
@@ -101,7 +146,21 @@ impl Clients {
 
     /// Every key, those that are contended for first.
     pub(crate) fn keys() -> impl Iterator<Item = Key> {
-        (0..CONTENDED + WIDE).map(Key)
+        (0..FIRST_AGREED + AGREED).map(Key)
+    }
+
+    /// A change of such a key that is done whatever it holds.
+    pub(crate) fn probe(key: Key) -> Ask {
+        match (key.0 - FIRST_AGREED) % 3 {
+            0 => Ask::remove(),
+            1 => Ask::Increment(1),
+            _ => Ask::Append(u64::MAX - key.0),
+        }
+    }
+
+    /// Keys that are changed by agreement alone.
+    pub(crate) fn agreed() -> impl Iterator<Item = Key> {
+        (FIRST_AGREED..FIRST_AGREED + AGREED).map(Key)
     }
 
     /// Keys that clients contend for.

@@ -9,6 +9,7 @@
 //! `invariants` what is judged.
 
 mod agenda;
+mod changes;
 mod clients;
 mod faults;
 mod invariants;

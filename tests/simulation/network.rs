@@ -21,6 +21,9 @@ impl Traffic {
     }
 }
 
+/// A message that is doubled arrives again within this time.
+pub(crate) const REPEATED_WITHIN_NS: u64 = 60_000_000;
+
 /// What the network does to messages now.
 pub(crate) struct Network {
     nodes: usize,
@@ -61,14 +64,14 @@ impl Network {
         self.passes(one, other) && self.passes(other, one)
     }
 
-    /// Decides what becomes of a message that is sent now, an inquiry or an answer.
+    /// Decides what becomes of a message that is sent now, and may arrive again within a time, or never.
     pub(crate) fn send(
         &self,
         random: &mut fastrand::Rng,
         now_ns: u64,
         from: usize,
         to: usize,
-        inquiry: bool,
+        repeats_within_ns: Option<u64>,
         count: &mut Traffic,
     ) -> Fate {
         if from == to {
@@ -90,8 +93,8 @@ impl Network {
             now_ns + random.u64(40_000..160_000) + late_ns + slow
         };
         let first_ns = arrival();
-        // No connection delivers a request twice, with time in between to judge it otherwise; answers are not judged.
-        let second_ns = if inquiry { first_ns } else { arrival() };
-        Fate { arrives_ns: [Some(first_ns), doubled.then_some(second_ns)] }
+        let second_ns =
+            repeats_within_ns.filter(|_| doubled).map(|within_ns| first_ns + random.u64(..=within_ns));
+        Fate { arrives_ns: [Some(first_ns), second_ns] }
     }
 }

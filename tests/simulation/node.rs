@@ -4,25 +4,27 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annulus::cluster::coordinator::{ClientTag, Coordinator, Order, Orders};
+use annulus::cluster::coordinator::{ClientTag, Coordinator, Decided, Decision, Order, Orders, Question};
 use annulus::cluster::deviation::Deviation;
-use annulus::cluster::replica::Replica;
+use annulus::cluster::replica::{Accepted, Cells, Full, Merged, Replica};
 use annulus::cluster::ring::Ring;
 use annulus::cluster::topology::TopologyLog;
 use annulus::cluster::view::View;
 use annulus::config::{CoordinatorConfig, ShardCount, StoreConfig};
 use annulus::hybrid_clock::HybridClock;
 use annulus::message::consensus::Image;
+use annulus::message::peer::{Answer, Cell, OperationId};
 use annulus::message::{Outcome, Reply};
-use annulus::protocol::peer::encode_inquiry;
+use annulus::protocol::peer::{encode_answer, encode_inquiry, encode_proposal};
 use annulus::slewed_clock::SlewedClock;
 use annulus::store::Store;
 use annulus::types::{Epoch, NodeNumber, Timestamp, Version, WallTime, WriterId};
 
 use crate::agenda::Event;
+use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 11] = [
+pub(crate) const DEVIATIONS: [Deviation; 19] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -34,6 +36,14 @@ pub(crate) const DEVIATIONS: [Deviation; 11] = [
     Deviation::CopiesForgotten,
     Deviation::CeilingIgnored,
     Deviation::DeadlineIgnored,
+    Deviation::LostRoundsForgotten,
+    Deviation::LastRoundRemembered,
+    Deviation::RoundsAcrossEpochs,
+    Deviation::SettlingSkipped,
+    Deviation::LatePromisesCounted,
+    Deviation::PromisedCountsAsRepaired,
+    Deviation::UnpromisedAccepted,
+    Deviation::ChangesRepeated,
 ];
 
 /// The hash seed of every store and ring.
@@ -49,10 +59,11 @@ const CEILING_INTERVAL_NS: u64 = 5_000_000;
 const START_MS: u64 = 1_700_000_000_000;
 
 /// What a client is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Told {
     Written(Version),
-    Value(u64, Version),
+    Changed(Changed),
+    Value(Vec<u64>, Version),
     Nothing,
     Refused,
     Unknown,
@@ -61,26 +72,61 @@ pub(crate) enum Told {
 /// Keeps what a coordinator orders until it has returned.
 #[derive(Default)]
 pub(crate) struct Sink<const BUG: usize> {
-    pub(crate) sent: Vec<(NodeNumber, Vec<u8>)>,
+    /// Messages, to whom, and whether it does no harm if they arrive twice.
+    pub(crate) sent: Vec<(NodeNumber, Vec<u8>, bool)>,
     pub(crate) replies: Vec<(ClientTag, Told)>,
+    /// Which nodes asked for what on behalf of their clients.
+    pub(crate) guests: Vec<Guest>,
+    /// What those are told.
+    pub(crate) answers: Vec<(Guest, Vec<u8>)>,
 }
+
+/// A node that asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guest {
+    pub(crate) node: usize,
+    pub(crate) life: u32,
+    pub(crate) operation: OperationId,
+}
+
+/// Tags from here on are of guests.
+pub(crate) const GUESTS: u64 = 1 << 63;
 
 impl<const BUG: usize> Orders for Sink<BUG> {
     const DEVIATION: Deviation = DEVIATIONS[BUG];
 
+    fn decide(&mut self, question: &Question<'_>, decision: &mut Decision) -> Decided {
+        changes::decide(question, decision)
+    }
+
     fn order(&mut self, order: Order<'_>) {
+        if let Some((ClientTag(tag), verdict)) = order.as_answer()
+            && tag >= GUESTS
+        {
+            let guest = self.guests[(tag - GUESTS) as usize];
+            let mut bytes = Vec::new();
+            encode_answer(&Answer { operation: guest.operation, verdict }, &mut bytes);
+            return self.answers.push((guest, bytes));
+        }
         match order {
             Order::Send { to, inquiry } => {
                 let mut bytes = Vec::new();
                 encode_inquiry(&inquiry, &mut bytes);
-                self.sent.push((to, bytes));
+                self.sent.push((to, bytes, true));
+            }
+            Order::Propose { to, proposal } => {
+                let mut bytes = Vec::new();
+                encode_proposal(&proposal, &mut bytes);
+                self.sent.push((to, bytes, false));
+            }
+            Order::Told { client, reply } => {
+                self.replies.push((client, Told::Changed(changes::read(reply))));
             }
             Order::Reply { client, outcome } => {
                 let told = match outcome {
                     Outcome::Done(Reply::Written { version }) => Told::Written(version),
                     Outcome::Done(Reply::Value { version, value, .. }) => {
-                        let number = value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                        Told::Value(number, version)
+                        Told::Value(changes::tokens(value), version)
                     }
                     Outcome::Done(_) => Told::Nothing,
                     Outcome::Refused { .. } => Told::Refused,
@@ -89,6 +135,43 @@ impl<const BUG: usize> Orders for Sink<BUG> {
                 self.replies.push((client, told));
             }
         }
+    }
+}
+
+/// A node's store, as its replica sees it.
+pub(crate) struct Replicated<'a, const BUG: usize>(pub(crate) &'a Store);
+
+impl<const BUG: usize> Cells for Replicated<'_, BUG> {
+    fn inspect<R>(&self, key: &[u8], read: impl FnOnce(Option<Cell<'_>>) -> R) -> R {
+        Cells::inspect(self.0, key, read)
+    }
+
+    fn merge(&self, key: &[u8], cell: Cell<'_>, now: WallTime) -> Result<Merged, Full> {
+        Cells::merge(self.0, key, cell, now)
+    }
+
+    fn prepare<R>(
+        &self,
+        key: &[u8],
+        ballot: Version,
+        read: impl FnOnce(Result<Option<Cell<'_>>, Version>) -> R,
+    ) -> R {
+        self.0.prepare(key, ballot, read)
+    }
+
+    fn accept(
+        &self,
+        key: &[u8],
+        cell: Cell<'_>,
+        next: Option<Version>,
+        now: WallTime,
+    ) -> Result<Accepted, Full> {
+        let accepted = self.0.accept(key, cell, next, now)?;
+        if accepted == Accepted::NotPromised && DEVIATIONS[BUG] == Deviation::UnpromisedAccepted {
+            self.merge(key, cell, now)?;
+            return Ok(Accepted::Stored { rides: false });
+        }
+        Ok(accepted)
     }
 }
 
@@ -162,7 +245,8 @@ impl Node {
             paused_ns: 0,
             resumed_ns: 0,
             deferred: Vec::new(),
-            store: Store::new(&config),
+            // So few that some are forgotten.
+            store: Store::new(&config).with_promises_max(8),
             replica: Replica {
                 epoch: Epoch(0),
                 serving: false,
@@ -226,6 +310,6 @@ fn nobody() -> Ring {
 }
 
 fn new_coordinator(view: &View, seed: u64) -> Coordinator {
-    let config = CoordinatorConfig::default();
+    let config = CoordinatorConfig { proposers_max: 6, ..CoordinatorConfig::default() };
     Coordinator::new(Arc::new(view.clone()), HybridClock::new(WriterId::default()), config, seed)
 }

@@ -20,6 +20,7 @@ use annulus::protocol::frame::{Split, split_frame};
 use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Timestamp, WriterId};
 
 use crate::agenda::Event;
+use crate::network::REPEATED_WITHIN_NS;
 use crate::node::{HASH_SEED, Sink};
 use crate::world::{MS, World};
 
@@ -133,7 +134,7 @@ impl<const BUG: usize> World<BUG> {
 
     fn send_control(&mut self, from: usize, to: usize, bytes: &[u8]) {
         let (random, traffic) = (&mut self.random, &mut self.count.traffic);
-        let fate = self.network.send(random, self.now_ns, from, to, false, traffic);
+        let fate = self.network.send(random, self.now_ns, from, to, Some(REPEATED_WITHIN_NS), traffic);
         let to_life = self.nodes[to].life;
         for at_ns in fate.arrives_ns.into_iter().flatten() {
             self.plan(at_ns, Event::Hear { to, to_life, bytes: bytes.to_vec() });

@@ -9,18 +9,19 @@ use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag, Orders};
 use annulus::cluster::deviation::Deviation;
 use annulus::cluster::topology::TopologyLog;
 use annulus::history::{Ask, History, Key};
-use annulus::message::peer::Verdict;
+use annulus::message::peer::{Answer, Obstacle, Verdict};
 use annulus::protocol::Limits;
 use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
 use annulus::types::{Level, Timestamp};
 
 use crate::agenda::{Agenda, Event};
+use crate::changes;
 use crate::clients::{CLIENTS, Clients, Wish};
 use crate::faults::{Fault, plan};
 use crate::invariants::one_leader_a_term::Leaders;
-use crate::network::Network;
-use crate::node::{Node, Sink, Told};
+use crate::network::{Network, REPEATED_WITHIN_NS};
+use crate::node::{GUESTS, Guest, Node, Replicated, Sink, Told};
 use crate::topology::{Rings, founded};
 use crate::trace::{Count, Trace};
 
@@ -148,6 +149,11 @@ impl<const BUG: usize> World<BUG> {
         self.run_until(self.now_ns + QUIET_NS);
         for event in self.logs_sleep.take().into_iter().flatten() {
             self.plan(self.now_ns, event);
+        }
+        for key in Clients::agreed() {
+            let ask = Clients::probe(key);
+            self.serve_healed(0, Wish { key, level: Level::Linearizable, ask });
+            self.serve_healed(1, Wish { key, level: Level::Linearizable, ask: Ask::Read });
         }
         for key in Clients::contended() {
             for client in 0..CLIENTS {
@@ -278,8 +284,9 @@ impl<const BUG: usize> World<BUG> {
                 if Sink::<BUG>::DEVIATION == Deviation::DeadlineIgnored {
                     node.replica.stopped_ms = 0;
                 }
-                node.replica.serve(&inquiry, &node.store, wall, |said| {
-                    applied = matches!(said.verdict, Verdict::Applied { .. });
+                let cells = Replicated::<BUG>(&node.store);
+                node.replica.serve(&inquiry, &cells, wall, |said| {
+                    applied = matches!(said.verdict, Verdict::Applied { .. } | Verdict::Accepted { .. });
                     encode_answer(&said, &mut answer);
                 });
                 if applied && version.is_some_and(|version| version.stamp.wall() > ceiling) {
@@ -291,11 +298,25 @@ impl<const BUG: usize> World<BUG> {
                     self.overdue.get_or_insert(format!("node {to} did {inquiry:?} after {waited_ms} ms"));
                 }
                 // An answer goes to the process that asked, and to none that came after it.
-                self.send(to, from, from_life, answer, false);
+                self.send(to, from, from_life, answer, Some(REPEATED_WITHIN_NS));
             }
             PeerMessage::Answer(answer) => {
                 let from = self.nodes[from].number;
                 self.nodes[to].coordinator.answer(from, &answer, &mut self.sink);
+                self.carry_out(to);
+            }
+            PeerMessage::Proposal(proposal) => {
+                let operation = proposal.operation;
+                if proposal.epoch != node.view.epoch {
+                    let mut answer = Vec::new();
+                    let verdict = Verdict::Refused(Obstacle::Epoch(node.view.epoch));
+                    encode_answer(&Answer { operation, verdict }, &mut answer);
+                    return self.send(to, from, from_life, answer, Some(REPEATED_WITHIN_NS));
+                }
+                let tag = ClientTag(GUESTS + self.sink.guests.len() as u64);
+                self.sink.guests.push(Guest { node: from, life: from_life, operation });
+                let hash = node.store.hash(proposal.key);
+                node.coordinator.propose(tag, hash, &proposal, &mut self.sink);
                 self.carry_out(to);
             }
             PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
@@ -315,10 +336,13 @@ impl<const BUG: usize> World<BUG> {
 
     /// Carries out what a node's coordinator has ordered.
     pub(crate) fn carry_out(&mut self, number: usize) {
-        for (to, bytes) in std::mem::take(&mut self.sink.sent) {
+        for (to, bytes, repeatable) in std::mem::take(&mut self.sink.sent) {
             let to = self.index_of(to).expect("it is in the topology");
             let to_life = self.nodes[to].life;
-            self.send(number, to, to_life, bytes, true);
+            self.send(number, to, to_life, bytes, repeatable.then_some(0));
+        }
+        for (guest, bytes) in std::mem::take(&mut self.sink.answers) {
+            self.send(number, guest.node, guest.life, bytes, Some(REPEATED_WITHIN_NS));
         }
         for (ClientTag(tag), told) in std::mem::take(&mut self.sink.replies) {
             let (client, begun) = ((tag >> 32) as usize, tag & 0xFFFF_FFFF);
@@ -335,10 +359,16 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, to_life: u32, bytes: Vec<u8>, inquiry: bool) {
+    fn send(&mut self, from: usize, to: usize, to_life: u32, bytes: Vec<u8>, repeats_within_ns: Option<u64>) {
         assert!(self.count.traffic.messages < MESSAGES_MAX, "somebody asks again and again, without end");
-        let fate =
-            self.network.send(&mut self.random, self.now_ns, from, to, inquiry, &mut self.count.traffic);
+        let fate = self.network.send(
+            &mut self.random,
+            self.now_ns,
+            from,
+            to,
+            repeats_within_ns,
+            &mut self.count.traffic,
+        );
         let from_life = self.nodes[from].life;
         let [first, second] = fate.arrives_ns;
         if let Some(at_ns) = second {
@@ -376,7 +406,13 @@ impl<const BUG: usize> World<BUG> {
         node.observe(self.now_ns);
         let key = name_of(wish.key);
         let value;
+        let change;
         let action = match wish.ask {
+            Ask::Read => Action::Get,
+            ask if wish.level == Level::Linearizable => {
+                change = changes::bytes_of(ask);
+                Action::Change { change: &change }
+            }
             Ask::Write { value: number, .. } => {
                 value = number.to_le_bytes();
                 Action::Put { value: &value, expires_at: None }
@@ -398,15 +434,16 @@ impl<const BUG: usize> World<BUG> {
             return self.complain(format!("client {client} is told twice, or what it did not ask"));
         }
         self.trace.note(self.now_ns, &[5, client as u64], || format!("client {client} is told {told:?}"));
-        if let (Told::Written(version), Some((_, node, _))) = (told, state.waiting)
+        if let (Told::Written(version), Some((_, node, _))) = (&told, state.waiting)
             && version.stamp.wall() > self.nodes[node].ceiling
         {
-            self.beyond_ceiling.get_or_insert(format!("node {node} issued {version:?}"));
+            let why = format!("node {node} issued {version:?}");
+            self.beyond_ceiling.get_or_insert(why);
         }
-        match told {
+        match &told {
             Told::Refused => self.count.refused += 1,
             Told::Unknown => self.count.unknown += 1,
-            Told::Written(_) | Told::Value(..) | Told::Nothing => self.count.done += 1,
+            Told::Written(_) | Told::Changed(_) | Told::Value(..) | Told::Nothing => self.count.done += 1,
         }
         self.clients.finish(client, told, self.now_ns);
         let next_ns = self.now_ns + self.random.u64(..self.think_ns_max);

@@ -14,7 +14,9 @@
 //! Sources: DeCandia et al., "Dynamo" (2007); write-back before the answer: Attiya, Bar-Noy, Dolev, "Sharing Memory
 //! Robustly in Message-Passing Systems" (1995), with versions of several writers.
 
+mod forward;
 mod operation;
+mod proposer;
 mod read;
 mod replicas;
 mod settle;
@@ -31,11 +33,12 @@ use crate::cluster::deviation::Deviation;
 use crate::cluster::view::View;
 use crate::config::CoordinatorConfig;
 use crate::hybrid_clock::HybridClock;
-use crate::message::peer::{Answer, Inquiry, Verdict};
-use crate::message::{Outcome, Refusal};
-use crate::types::{KeyHash, Level, NodeNumber, Timestamp, WallTime, WriterId};
+use crate::message::peer::{Answer, Cell, Content, Inquiry, Kind, Proposal, Told, Verdict};
+use crate::message::{Outcome, Refusal, Reply};
+use crate::types::{KeyHash, Level, NodeNumber, Timestamp, Version, WallTime, WriterId};
 
 use operation::{Ended, Operation, Progress};
+use proposer::{PROPOSERS, Proposers, Wanted};
 use replicas::Replicas;
 
 /// Whom a reply is for, chosen by the caller.
@@ -71,6 +74,13 @@ pub enum Action<'a> {
     },
     /// To remove it.
     Remove,
+    /// To change it by agreement, in a way that depends on what it holds. The level is linearizable, whatever is said.
+    Change {
+        /// How, as [`Orders::decide`] understands it.
+        change: &'a [u8],
+    },
+    /// To have most replicas agree on what it holds, and to get that.
+    Settle,
 }
 
 /// What the coordinator wants done. What it borrows is good until the call that gave it returns.
@@ -83,6 +93,20 @@ pub enum Order<'a> {
         /// What to send.
         inquiry: Inquiry<'a>,
     },
+    /// Send this to another node.
+    Propose {
+        /// The node.
+        to: NodeNumber,
+        /// What to send.
+        proposal: Proposal<'a>,
+    },
+    /// Tell the client that its change was done.
+    Told {
+        /// Which.
+        client: ClientTag,
+        /// What was decided to be told.
+        reply: &'a [u8],
+    },
     /// Tell the client.
     Reply {
         /// Which.
@@ -92,6 +116,27 @@ pub enum Order<'a> {
     },
 }
 
+impl<'a> Order<'a> {
+    /// Whom a reply is for, and what another node is told if it asked on its client's behalf.
+    #[must_use]
+    pub fn as_answer(&self) -> Option<(ClientTag, Verdict<'a>)> {
+        let (client, outcome) = match self {
+            Order::Send { .. } | Order::Propose { .. } => return None,
+            Order::Told { client, reply } => return Some((*client, Verdict::Told(Told::Done(reply)))),
+            Order::Reply { client, outcome } => (*client, outcome),
+        };
+        let verdict = match *outcome {
+            Outcome::Done(Reply::Value { version, expires_at, value }) => {
+                Verdict::Cell(Some(Cell { version, content: Content::Value { value, expires_at } }))
+            }
+            Outcome::Done(_) => Verdict::Cell(None),
+            Outcome::Refused { reason, .. } => Verdict::Told(Told::Refused(reason)),
+            Outcome::Unknown { .. } => Verdict::Told(Told::Unknown),
+        };
+        Some((client, verdict))
+    }
+}
+
 /// Where a coordinator's orders go.
 pub trait Orders {
     /// What the coordinator gets wrong on purpose: nothing, but in the simulator's own tests.
@@ -99,6 +144,46 @@ pub trait Orders {
 
     /// Carries out an order, or keeps what it takes to do so later.
     fn order(&mut self, order: Order<'_>);
+
+    /// Decides what a change makes of what a key holds, and what is told if it is done. It may be asked again, of
+    /// another cell, and decides by what it is told alone.
+    fn decide(&mut self, question: &Question<'_>, decision: &mut Decision) -> Decided {
+        let _ = (question, decision);
+        Decided::Keep
+    }
+}
+
+/// A change, and what it finds.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// The change, as it was asked for.
+    pub change: &'a [u8],
+    /// What the key holds; nothing if that has expired or was removed.
+    pub current: Option<Cell<'a>>,
+    /// The version of what it is to hold.
+    pub version: Version,
+    /// The time that it is judged by.
+    pub wall: WallTime,
+}
+
+/// Where a decision is put.
+#[derive(Default, Debug)]
+pub struct Decision {
+    /// What is told.
+    pub reply: Vec<u8>,
+    /// The new value, if there is one.
+    pub value: Vec<u8>,
+}
+
+/// What becomes of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decided {
+    /// It holds what it holds.
+    Keep,
+    /// It holds this, with the decision's value.
+    Store(Kind),
 }
 
 impl<F: FnMut(Order<'_>)> Orders for F {
@@ -118,6 +203,7 @@ pub struct Coordinator {
     config: CoordinatorConfig,
     random: fastrand::Rng,
     operations: Slab<Operation>,
+    proposers: Proposers,
     timers: BinaryHeap<Timer>,
     /// Buffers of operations that ended.
     spare: Vec<Vec<u8>>,
@@ -138,6 +224,8 @@ struct Turn<'a, O> {
     ceiling: WallTime,
     /// How long the operation may still take.
     remaining_ms: u16,
+    now: Timestamp,
+    random: &'a mut fastrand::Rng,
     out: &'a mut O,
 }
 
@@ -153,6 +241,7 @@ impl Coordinator {
             config,
             random,
             operations,
+            proposers: Proposers::default(),
             timers,
             spare: Vec::new(),
             rounds: 0,
@@ -194,18 +283,24 @@ impl Coordinator {
     /// Operations under way, those that only repair behind a reply among them.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        self.operations.len()
+        self.operations.len() + self.proposers.under_way()
     }
 
     /// Begins an operation.
     pub fn begin(&mut self, now: Timestamp, ask: &Ask<'_>, out: &mut impl Orders) {
         self.now = now;
+        if matches!(ask.action, Action::Change { .. } | Action::Settle) {
+            let change = if let Action::Change { change } = ask.action { Some(change) } else { None };
+            let Ask { client, key, hash, .. } = *ask;
+            let deadline = now.after(self.config.timeout);
+            return self.agree(&Wanted { client, key, hash, change, deadline }, out);
+        }
         let list = self.view.ring.preference_list(ask.hash.token());
         let replicas = Replicas::new(list);
         let refusal = if self.operations.len() >= self.config.operations_max {
             Some((Refusal::Overloaded, "too many operations are under way: send fewer at once"))
-        } else if ask.level == Level::Linearizable {
-            Some((Refusal::Unavailable, "linearizable operations on replicated keys are not offered yet"))
+        } else if ask.level == Level::Linearizable && ask.action != Action::Get {
+            Some((Refusal::Unavailable, "what is to be agreed on is asked for as a change"))
         } else if list.is_empty() {
             Some((
                 Refusal::Unavailable,
@@ -233,6 +328,9 @@ impl Coordinator {
 
     /// Takes in a replica's answer.
     pub fn answer<O: Orders>(&mut self, from: NodeNumber, answer: &Answer<'_>, out: &mut O) {
+        if answer.operation.slot & PROPOSERS != 0 {
+            return self.with_proposers(out, |proposers, turn| proposers.answer(from, answer, turn));
+        }
         let slot = answer.operation.slot as usize;
         let Some(operation) = self.operations.get(slot) else { return };
         let current = operation.round == answer.operation.round;
@@ -250,6 +348,7 @@ impl Coordinator {
         for slot in self.slots() {
             self.with(slot, out, |operation, turn| operation.link_lost(node, turn));
         }
+        self.with_proposers(out, |proposers, turn| proposers.link_lost(node, turn));
     }
 
     /// Goes on under another view. If it is of another epoch, every operation under way begins anew.
@@ -260,6 +359,7 @@ impl Coordinator {
             for slot in self.slots() {
                 self.with(slot, out, Operation::start_over);
             }
+            self.with_proposers(out, Proposers::start_over);
         }
     }
 
@@ -284,12 +384,16 @@ impl Coordinator {
                 self.timers.push(Reverse((again, slot, incarnation)));
             }
         }
+        if self.proposers.next_timeout().is_some_and(|at| at <= now) {
+            self.with_proposers(out, Proposers::handle_timeout);
+        }
     }
 
     /// When `handle_timeout` wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        self.timers.peek().map(|&Reverse((at, ..))| at)
+        let operations = self.timers.peek().map(|&Reverse((at, ..))| at);
+        operations.into_iter().chain(self.proposers.next_timeout()).min()
     }
 
     fn slots(&self) -> Vec<usize> {
@@ -304,17 +408,90 @@ impl Coordinator {
         out: &mut O,
         act: impl FnOnce(&mut Operation, &mut Turn<'_, O>) -> Progress,
     ) {
-        let Self { view, clock, config, operations, rounds, ceiling, now, .. } = self;
+        let Self { view, clock, config, operations, rounds, ceiling, now, random, .. } = self;
         let Some(operation) = operations.get_mut(slot) else { return };
         let remaining_ms = (operation.deadline.nanos_since(*now) / 1_000_000).min(u64::from(u16::MAX)) as u16;
+        let (slot_number, ceiling, now) = (slot as u32, *ceiling, *now);
         let mut turn =
-            Turn { slot: slot as u32, view, clock, config, rounds, ceiling: *ceiling, remaining_ms, out };
-        if act(operation, &mut turn) == Err(Ended) {
-            let ended = self.operations.remove(slot);
-            if self.spare.len() < self.config.spare_buffers_max {
-                self.spare.push(ended.into_buffer(self.config.spare_bytes_max));
+            Turn { slot: slot_number, view, clock, config, rounds, ceiling, remaining_ms, now, random, out };
+        if let Err(ended) = act(operation, &mut turn) {
+            let operation = self.operations.remove(slot);
+            if ended == Ended::Disagreed {
+                let (client, hash, key) = operation.of();
+                let deadline = operation.deadline;
+                self.agree(&Wanted { client, key, hash, change: None, deadline }, out);
             }
+            self.keep_buffer(operation);
         }
+    }
+
+    #[inline]
+    fn keep_buffer(&mut self, ended: Operation) {
+        if self.spare.len() < self.config.spare_buffers_max {
+            self.spare.push(ended.into_buffer(self.config.spare_bytes_max));
+        }
+    }
+}
+
+impl Coordinator {
+    /// Begins what another node was asked by its client, and passed on.
+    pub fn propose(
+        &mut self,
+        client: ClientTag,
+        hash: KeyHash,
+        proposal: &Proposal<'_>,
+        out: &mut impl Orders,
+    ) {
+        let Proposal { key, change, .. } = *proposal;
+        let deadline = self.now.after(Duration::from_millis(u64::from(proposal.remaining_ms)));
+        let wanted = Wanted { client, key, hash, change, deadline };
+        self.with_proposers(out, |proposers, turn| proposers.propose(&wanted, turn));
+    }
+
+    /// The node that proposes changes of what has this hash, if any can.
+    #[must_use]
+    pub fn proposer_of(&self, hash: KeyHash) -> Option<NodeNumber> {
+        Replicas::new(self.view.ring.preference_list(hash.token())).proposer(&self.view)
+    }
+
+    /// Lets the node that proposes for the key carry it out.
+    #[cold]
+    fn agree<O: Orders>(&mut self, wanted: &Wanted<'_>, out: &mut O) {
+        let Wanted { client, key, hash, change, deadline } = *wanted;
+        let replicas = Replicas::new(self.view.ring.preference_list(hash.token()));
+        let proposer = replicas.proposer(&self.view);
+        if proposer == Some(self.view.own) {
+            return self.with_proposers(out, |proposers, turn| proposers.propose(wanted, turn));
+        }
+        let refusal = if self.operations.len() >= self.config.operations_max {
+            Some((Refusal::Overloaded, "too many operations are under way: send fewer at once"))
+        } else if proposer.is_none() {
+            Some((Refusal::Unavailable, "no replica that proposes for the key can be reached: try again"))
+        } else {
+            None
+        };
+        if let Some((reason, message)) = refusal {
+            return out.order(Order::Reply { client, outcome: Outcome::Refused { reason, message } });
+        }
+        let action = change.map_or(Action::Settle, |change| Action::Change { change });
+        let ask = Ask { client, key, hash, level: Level::Linearizable, action };
+        let buffer = self.spare.pop().unwrap_or_default();
+        let slot = self.operations.insert(Operation::new(&ask, replicas, buffer, deadline, false));
+        self.with(slot, out, Operation::start);
+        if let Some(operation) = self.operations.get(slot) {
+            let at = self.now.after(self.config.patience);
+            self.timers.push(Reverse((at, slot as u32, operation.incarnation)));
+        }
+    }
+
+    fn with_proposers<O: Orders>(&mut self, out: &mut O, act: impl FnOnce(&mut Proposers, &mut Turn<'_, O>)) {
+        let Self { view, clock, config, rounds, ceiling, now, random, proposers, .. } = self;
+        let (ceiling, now) = (*ceiling, *now);
+        let (slot, remaining_ms) = (PROPOSERS, 0);
+        act(
+            proposers,
+            &mut Turn { slot, view, clock, config, rounds, ceiling, remaining_ms, now, random, out },
+        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: whatever is sent belongs to the current round, and a replica is in `pending` from then until it answers
 //! or its link is lost. A kind of operation decides what comes next; this file only hands on.
 
+use crate::cluster::coordinator::forward::Forward;
 use crate::cluster::coordinator::read::{Linger, Read};
 use crate::cluster::coordinator::replicas::{Replicas, Set};
 use crate::cluster::coordinator::settle::Settle;
@@ -12,9 +13,14 @@ use crate::message::peer::{Inquiry, Kind, OperationId, Task, Verdict};
 use crate::message::{Outcome, Refusal};
 use crate::types::{KeyHash, Level, NodeNumber, Timestamp};
 
-/// The operation has been replied to and has nothing left to do.
+/// The operation has nothing left to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Ended;
+pub(super) enum Ended {
+    /// It has been replied to.
+    Told,
+    /// Before it is, most replicas are to agree on what is there.
+    Disagreed,
+}
 
 /// Whether an operation goes on.
 pub(super) type Progress = Result<(), Ended>;
@@ -31,6 +37,8 @@ pub(super) enum Step {
     Become(State),
     /// Nothing.
     End,
+    /// That most replicas agree on what is there, and that the client is told that.
+    Agree,
 }
 
 /// The kinds.
@@ -40,6 +48,7 @@ pub(super) enum State {
     Read(Read),
     Settle(Settle),
     Linger(Linger),
+    Forward(Forward),
 }
 
 /// Why an operation is looked at though nobody answered.
@@ -97,6 +106,11 @@ impl Operation {
                 State::Write(Write::new(Kind::Value { expires_at }))
             }
             Action::Remove => State::Write(Write::new(Kind::Tombstone)),
+            Action::Change { change } => {
+                buffer.extend_from_slice(change);
+                State::Forward(Forward::new(true))
+            }
+            Action::Settle => State::Forward(Forward::new(false)),
         };
         let effort = Effort {
             client: ask.client,
@@ -111,6 +125,11 @@ impl Operation {
             buffer,
         };
         Self { incarnation: 0, round: 0, deadline, effort, state }
+    }
+
+    /// Whose it is, and its key.
+    pub(super) fn of(&self) -> (ClientTag, KeyHash, &[u8]) {
+        (self.effort.client, self.effort.hash, self.effort.key())
     }
 
     /// Its buffer, unless that has grown beyond `bytes_max`.
@@ -134,7 +153,8 @@ impl Operation {
                 effort.buffer.truncate(effort.key_bytes);
                 self.state = State::Read(Read::new(false));
             }
-            State::Linger(_) => return Err(Ended),
+            State::Linger(_) => return Err(Ended::Told),
+            State::Forward(_) => {}
         }
         self.enter(turn)
     }
@@ -145,6 +165,10 @@ impl Operation {
         verdict: &Verdict<'_>,
         turn: &mut Turn<'_, O>,
     ) -> Progress {
+        if let State::Forward(forward) = &mut self.state {
+            let step = forward.answer(from, verdict, &mut self.effort, turn);
+            return self.take(step, turn);
+        }
         let Some(place) = self.effort.replicas.place_of(from) else { return Ok(()) };
         if !self.effort.pending.remove(place) {
             return Ok(());
@@ -154,11 +178,16 @@ impl Operation {
             State::Read(read) => read.answer(place, verdict, &mut self.effort, turn),
             State::Settle(settle) => settle.answer(place, verdict, &mut self.effort, turn),
             State::Linger(linger) => linger.answer(place, verdict, &mut self.effort, turn),
+            State::Forward(_) => Step::Wait,
         };
         self.take(step, turn)
     }
 
     pub(super) fn link_lost<O: Orders>(&mut self, node: NodeNumber, turn: &mut Turn<'_, O>) -> Progress {
+        if let State::Forward(forward) = &mut self.state {
+            let step = forward.lost(node, &mut self.effort, turn);
+            return self.take(step, turn);
+        }
         let Some(place) = self.effort.replicas.place_of(node) else { return Ok(()) };
         self.effort.parked.remove(place);
         if self.effort.pending.remove(place) { self.nudge(Nudge::Lost, turn) } else { Ok(()) }
@@ -181,6 +210,7 @@ impl Operation {
             State::Settle(settle) => settle.nudge(nudge, &mut self.effort, turn),
             State::Linger(_) if nudge == Nudge::Expire => Step::End,
             State::Linger(_) => Step::Wait,
+            State::Forward(forward) => forward.nudge(nudge, &mut self.effort, turn),
         };
         self.take(step, turn)
     }
@@ -192,6 +222,7 @@ impl Operation {
             State::Settle(settle) => settle.start(&mut self.effort, turn),
             State::Linger(_) if self.effort.pending.is_empty() => Step::End,
             State::Linger(_) => Step::Wait,
+            State::Forward(forward) => forward.start(&mut self.effort, turn),
         };
         self.take(step, turn)
     }
@@ -200,7 +231,8 @@ impl Operation {
     fn take<O: Orders>(&mut self, step: Step, turn: &mut Turn<'_, O>) -> Progress {
         let progress = match step {
             Step::Wait => Ok(()),
-            Step::End => Err(Ended),
+            Step::End => Err(Ended::Told),
+            Step::Agree => Err(Ended::Disagreed),
             Step::Become(state) => {
                 self.state = state;
                 self.enter(turn)
@@ -212,8 +244,20 @@ impl Operation {
 }
 
 impl Effort {
+    pub(super) fn client(&self) -> ClientTag {
+        self.client
+    }
+
+    pub(super) fn round(&self) -> u32 {
+        self.round
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
     #[inline]
-    fn key(&self) -> &[u8] {
+    pub(super) fn key(&self) -> &[u8] {
         &self.buffer[..self.key_bytes]
     }
 

@@ -12,6 +12,7 @@ use crate::cluster::deviation::Deviation;
 use crate::config::REPLICAS_MAX;
 use crate::message::peer::{Cell, Content, Kind, Obstacle, Rank, Summary, Task, Verdict};
 use crate::message::{Outcome, Refusal, Reply};
+use crate::types::Level;
 
 pub(super) struct Read {
     /// What each replica that answered has.
@@ -75,7 +76,10 @@ impl Read {
                     effort.parked.insert(place);
                 }
             }
-            Verdict::Applied { .. } | Verdict::Superseded { .. } => {}
+            Verdict::Applied { .. }
+            | Verdict::Superseded { .. }
+            | Verdict::Accepted { .. }
+            | Verdict::Told(_) => {}
         }
         self.judge(false, effort, turn)
     }
@@ -139,6 +143,10 @@ impl Read {
         }
         let outlived = matches!(newest.kind, Kind::Value { .. }) && !newest.kind.is_live(wall);
         // At level one nobody agrees on anything, and the expiry is judged by this node's clock alone.
+        let agreement = effort.level() == Level::Linearizable;
+        if outlived && agreement {
+            return Step::Agree;
+        }
         if outlived && effort.needed > 1 {
             let rank = Rank { expired: true, ..newest.rank };
             let mark = Summary { rank, kind: Kind::Expired };
@@ -146,6 +154,9 @@ impl Read {
         }
         let holders = self.holders(newest.rank);
         if holders.len() < effort.needed && O::DEVIATION != Deviation::WriteBackSkipped {
+            if agreement {
+                return Step::Agree;
+            }
             return Step::Become(State::Settle(Settle::new(newest, holders, self.answered)));
         }
         self.finish(Some(newest), effort, turn)
@@ -218,7 +229,7 @@ impl Linger {
         match *verdict {
             Verdict::Cell(cell) => self.repair(place, cell.as_ref().map(Cell::summary), effort, turn),
             Verdict::Summary(summary) => self.repair(place, summary, effort, turn),
-            Verdict::Refused(_) | Verdict::Applied { .. } | Verdict::Superseded { .. } => {}
+            _ => {}
         }
         effort.pending = pending;
         if pending.is_empty() { Step::End } else { Step::Wait }

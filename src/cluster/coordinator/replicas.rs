@@ -39,6 +39,12 @@ impl Replicas {
         }
     }
 
+    /// The node that proposes changes of the key: the first that can be reached and counts.
+    pub(super) fn proposer(&self, view: &View) -> Option<NodeNumber> {
+        let nodes = &self.nodes[..usize::from(self.count)];
+        nodes.iter().copied().find(|&node| view.is_reachable(node) && view.counts(node))
+    }
+
     /// Those that it is of use to send to.
     pub(super) fn reachable(&self, view: &View) -> Set {
         let reachable = |&place: &usize| view.is_reachable(self.nodes[place]);
@@ -67,6 +73,11 @@ impl Set {
         let before = self.0;
         self.0 &= !(1 << place);
         self.0 != before
+    }
+
+    #[inline]
+    pub(super) const fn contains(self, place: usize) -> bool {
+        self.0 & 1 << place != 0
     }
 
     #[inline]

@@ -6,6 +6,7 @@
 use crate::cluster::coordinator::operation::{Effort, Nudge, Step};
 use crate::cluster::coordinator::replicas::Set;
 use crate::cluster::coordinator::{Orders, Turn, read};
+use crate::cluster::deviation::Deviation;
 use crate::message::Refusal;
 use crate::message::peer::{Obstacle, Summary, Task, Verdict};
 
@@ -40,7 +41,16 @@ impl Settle {
         match *verdict {
             Verdict::Applied { .. } => self.holders.insert(place),
             Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
-            Verdict::Refused(_) | Verdict::Superseded { .. } | Verdict::Cell(_) | Verdict::Summary(_) => {}
+            Verdict::Superseded { .. } if O::DEVIATION == Deviation::PromisedCountsAsRepaired => {
+                self.holders.insert(place);
+            }
+            // A ballot is promised there that may be to replace this, or not: only another round can tell.
+            Verdict::Superseded { .. } => return Step::Agree,
+            Verdict::Refused(_)
+            | Verdict::Cell(_)
+            | Verdict::Summary(_)
+            | Verdict::Accepted { .. }
+            | Verdict::Told(_) => {}
         }
         self.judge(effort, turn)
     }

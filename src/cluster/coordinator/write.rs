@@ -101,7 +101,9 @@ impl Write {
             }
             Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
             Verdict::Refused(obstacle) => self.obstacle = Some(obstacle),
-            Verdict::Cell(_) | Verdict::Summary(_) => self.obstacle = Some(Obstacle::NotServing),
+            Verdict::Cell(_) | Verdict::Summary(_) | Verdict::Accepted { .. } | Verdict::Told(_) => {
+                self.obstacle = Some(Obstacle::NotServing);
+            }
         }
         self.judge(false, effort, turn)
     }
@@ -198,9 +200,8 @@ impl Write {
             Some(Obstacle::Drift) => {
                 (Refusal::Unavailable, "this node's clock is too far ahead of its replicas': correct it")
             }
-            Some(Obstacle::NotServing | Obstacle::Overdue | Obstacle::Epoch(_)) | None => {
-                (Refusal::Unavailable, "too few of the key's replicas can serve it now")
-            }
+            Some(Obstacle::NotServing | Obstacle::Overdue | Obstacle::NotPromised | Obstacle::Epoch(_))
+            | None => (Refusal::Unavailable, "too few of the key's replicas can serve it now"),
         };
         effort.refuse(turn, reason, message)
     }

@@ -8,6 +8,8 @@ use mio::net::TcpStream;
 
 use crate::cluster::replica::Replica;
 use crate::config::link::HANDSHAKE_TIMEOUT;
+use crate::message::Refusal;
+use crate::message::peer::{Answer, Told, Verdict};
 use crate::protocol::Limits;
 use crate::protocol::handshake::{
     HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake, encode_handshake,
@@ -80,6 +82,11 @@ impl Guest {
             PeerMessage::Inquiry(inquiry) => {
                 inquiry.task.version().into_iter().for_each(|version| roster.want(version.stamp.wall()));
                 replica.serve(&inquiry, store, wall, |answer| encode_answer(&answer, output));
+                Ok(())
+            }
+            PeerMessage::Proposal(proposal) => {
+                let verdict = Verdict::Told(Told::Refused(Refusal::Unavailable));
+                encode_answer(&Answer { operation: proposal.operation, verdict }, output);
                 Ok(())
             }
             PeerMessage::Heartbeat(Heartbeat::Call) => {

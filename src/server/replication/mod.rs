@@ -338,9 +338,9 @@ impl Replication {
                         }
                         // That it came is all that it says.
                         PeerMessage::Heartbeat(Heartbeat::Response) => Ok(()),
-                        PeerMessage::Inquiry(_) | PeerMessage::Heartbeat(Heartbeat::Call) => {
-                            Err(LinkError::Misplaced)
-                        }
+                        PeerMessage::Inquiry(_)
+                        | PeerMessage::Proposal(_)
+                        | PeerMessage::Heartbeat(Heartbeat::Call) => Err(LinkError::Misplaced),
                     })
                 }
             };

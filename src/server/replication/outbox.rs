@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::cluster::coordinator::{ClientTag, Order, Orders};
 use crate::message::{Outcome, Refusal, Reply, RequestId};
 use crate::protocol::client::encode_response;
-use crate::protocol::peer::encode_inquiry;
+use crate::protocol::peer::{encode_inquiry, encode_proposal};
 use crate::protocol::resp::{RespVersion, reply};
 use crate::types::Timestamp;
 
@@ -113,6 +113,16 @@ impl Orders for Outbox {
     fn order(&mut self, order: Order<'_>) {
         match order {
             Order::Send { to, inquiry } => encode_inquiry(&inquiry, &mut self.staged[usize::from(to.0)]),
+            Order::Propose { to, proposal } => {
+                encode_proposal(&proposal, &mut self.staged[usize::from(to.0)]);
+            }
+            Order::Told { client, reply } => {
+                let waiter = self.waiters.remove(client.0 as usize);
+                let start = self.bytes.len();
+                self.bytes.extend_from_slice(reply);
+                let bytes = start..self.bytes.len();
+                self.finished.push(Finished { waiter, bytes, result: OperationResult::Done });
+            }
             Order::Reply { client, outcome } => {
                 let waiter = self.waiters.remove(client.0 as usize);
                 let start = self.bytes.len();

@@ -1,0 +1,591 @@
+//! One key's proposer: prepare at a majority, accept at the same replicas, and what follows if that fails.
+//!
+//! Invariants: a replica's acceptance counts only if its promise was counted, in the same epoch, and what it held then
+//! was no higher than what was decided on, so nothing that most replicas have is passed over. Once an acceptance was
+//! asked for and not won, the change is not repeated: the proposer prepares again and looks. One of its own versions on
+//! top: it finishes that one. Only versions below its first: a majority is fenced, it decides anew. Anything else:
+//! nobody can tell what became of it, and the client is told so.
+//!
+//! ```text
+//!           the next ballot was promised with the last acceptance
+//!         ┌──────────────────────────────────────────────────────────┐
+//!  idle ──┴─► preparing ── most promised ──► decided ─► accepting ───┴─ most accepted ──► told, idle
+//!                 ▲                                        │
+//!                 └──── resting a while ◄── too few left ──┘
+//! ```
+
+use std::collections::VecDeque;
+
+use super::Change;
+use crate::cluster::coordinator::replicas::{Replicas, Set};
+use crate::cluster::coordinator::{Decided, Decision, Order, Orders, Question, Turn};
+use crate::cluster::deviation::Deviation;
+use crate::config::REPLICAS_MAX;
+use crate::message::peer::{
+    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
+};
+use crate::message::{Outcome, Refusal, Reply};
+use crate::types::{Epoch, KeyHash, Level, NodeNumber, Stamp, Timestamp, Version};
+
+/// Rounds that are lost before the next is put off: the first is often lost to a version that is newer than expected.
+const ROUNDS_AT_ONCE: u32 = 2;
+
+/// How often acceptances are asked for again before all is prepared anew.
+const PATIENCES_MAX: u32 = 2;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Idle,
+    Preparing,
+    Accepting,
+    /// Until the next look.
+    Resting,
+}
+
+/// A version that was asked to be accepted, and what its client is told if it is.
+struct Attempt {
+    version: Version,
+    reply: Vec<u8>,
+}
+
+pub(super) struct Proposer {
+    key: Box<[u8]>,
+    hash: KeyHash,
+    epoch: Epoch,
+    replicas: Replicas,
+    needed: usize,
+    queue: VecDeque<Change>,
+    phase: Phase,
+    /// How often it began to have something to do, and for which of these times it is in the list of the idle.
+    busy: u32,
+    listed: u32,
+    round: u32,
+    /// The round before, whose late answers are of use.
+    late_round: u32,
+    ballot: Version,
+    /// The highest stamp that was in the way.
+    highest: Stamp,
+    /// What each replica that promised had.
+    seen: [Option<Summary>; REPLICAS_MAX],
+    /// What was decided on; what most replicas hold once it is accepted.
+    base: Option<Summary>,
+    /// What was there when it was decided.
+    decided_on: Option<Rank>,
+    /// The value of `held`.
+    value: Vec<u8>,
+    held: Option<Rank>,
+    promised: Set,
+    pending: Set,
+    parked: Set,
+    /// Were asked for the value too and have not answered.
+    whole: Set,
+    accepted: Set,
+    /// Promised `next` when they accepted.
+    riding: Set,
+    next: Option<Version>,
+    rides_until: Timestamp,
+    /// All that was asked to be accepted for the change under way.
+    attempts: Vec<Attempt>,
+    failures: u32,
+    patiences: u32,
+    decision: Decision,
+}
+
+impl Proposer {
+    pub(super) fn new(key: &[u8], hash: KeyHash, replicas: Replicas) -> Self {
+        let [promised, pending, parked, whole, accepted, riding] = [Set::default(); 6];
+        Self {
+            key: key.into(),
+            hash,
+            epoch: Epoch::default(),
+            replicas,
+            needed: replicas.needed(Level::Linearizable),
+            queue: VecDeque::new(),
+            phase: Phase::Idle,
+            busy: 0,
+            listed: 0,
+            round: 0,
+            late_round: 0,
+            ballot: Version::default(),
+            highest: Stamp::default(),
+            seen: [None; REPLICAS_MAX],
+            base: None,
+            decided_on: None,
+            value: Vec::new(),
+            held: None,
+            promised,
+            pending,
+            parked,
+            whole,
+            accepted,
+            riding,
+            next: None,
+            rides_until: Timestamp::default(),
+            attempts: Vec::new(),
+            failures: 0,
+            patiences: 0,
+            decision: Decision::default(),
+        }
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(super) fn hash(&self) -> KeyHash {
+        self.hash
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    pub(super) fn busy(&self) -> u32 {
+        self.busy
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed == self.busy
+    }
+
+    pub(super) fn list(&mut self) {
+        self.listed = self.busy;
+    }
+
+    /// Changes that wait or are under way.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How long the change under way may still take.
+    pub(super) fn remaining_ms(&self, now: Timestamp) -> u16 {
+        let deadline = self.queue.front().map_or(now, |front| front.deadline);
+        (deadline.nanos_since(now) / 1_000_000).min(u64::from(u16::MAX)) as u16
+    }
+
+    pub(super) fn enqueue<O: Orders>(&mut self, change: Change, turn: &mut Turn<'_, O>) {
+        if self.is_idle() {
+            self.busy = self.busy.wrapping_add(1);
+            if self.epoch != turn.view.epoch {
+                self.move_to_epoch(turn);
+            }
+        }
+        self.queue.push_back(change);
+        self.go_on(turn);
+    }
+
+    /// Begins what waits, as long as nothing is under way.
+    fn go_on<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        while self.is_idle() && !self.queue.is_empty() {
+            self.attempts.clear();
+            self.failures = 0;
+            turn.remaining_ms = self.remaining_ms(turn.now);
+            let changes = self.queue.front().is_some_and(|front| front.change.is_some());
+            let rides = changes && self.riding.len() >= self.needed && turn.now < self.rides_until;
+            match self.next.take() {
+                Some(ballot) if rides => {
+                    self.ballot = ballot;
+                    self.promised = self.riding;
+                    self.decide(true, turn);
+                }
+                _ => self.prepare(turn),
+            }
+        }
+    }
+
+    fn new_round<O>(&mut self, turn: &mut Turn<'_, O>) {
+        self.late_round = self.round;
+        self.round = turn.next_round();
+        self.patiences = 0;
+        let nobody = Set::default();
+        (self.pending, self.parked, self.whole) = (nobody, nobody, nobody);
+        (self.accepted, self.riding) = (nobody, nobody);
+    }
+
+    fn prepare<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        self.forget_promises();
+        (self.promised, self.base, self.held) = (Set::default(), None, None);
+        self.new_round(turn);
+        self.phase = Phase::Preparing;
+        self.ballot = turn.clock.issue_above(self.highest);
+        if self.ballot.stamp.wall() > turn.ceiling {
+            self.phase = Phase::Resting;
+            return;
+        }
+        let reachable = self.replicas.reachable(turn.view);
+        let first = self.replicas.place_of(turn.view.own).or_else(|| reachable.iter().next());
+        for place in reachable.iter() {
+            self.send_prepare(place, Some(place) == first, turn);
+        }
+        self.judge_promises(turn);
+    }
+
+    fn send_prepare<O: Orders>(&mut self, place: usize, whole: bool, turn: &mut Turn<'_, O>) {
+        if whole {
+            self.whole.insert(place);
+        }
+        self.send(place, Task::Prepare { ballot: self.ballot, whole }, turn);
+    }
+
+    fn send_accept<O: Orders>(&mut self, place: usize, turn: &mut Turn<'_, O>) {
+        let Some(base) = self.base else { return };
+        let value = std::mem::take(&mut self.value);
+        self.send(place, Task::Accept { cell: base.with(&value), next: self.next }, turn);
+        self.value = value;
+    }
+
+    fn send<O: Orders>(&mut self, place: usize, task: Task<'_>, turn: &mut Turn<'_, O>) {
+        self.parked.remove(place);
+        self.pending.insert(place);
+        let operation = OperationId { slot: turn.slot, round: self.round };
+        let Turn { remaining_ms, .. } = *turn;
+        let inquiry = Inquiry { operation, epoch: self.epoch, remaining_ms, key: &self.key, task };
+        turn.out.order(Order::Send { to: self.replicas.node(place), inquiry });
+    }
+
+    pub(super) fn answer<O: Orders>(
+        &mut self,
+        from: NodeNumber,
+        answer: &Answer<'_>,
+        turn: &mut Turn<'_, O>,
+    ) {
+        let Some(place) = self.replicas.place_of(from) else { return };
+        let verdict = &answer.verdict;
+        if answer.operation.round == self.round {
+            if !self.pending.remove(place) {
+                return;
+            }
+            self.whole.remove(place);
+            match self.phase {
+                Phase::Preparing => self.hear_promise(place, verdict, turn),
+                Phase::Accepting => self.hear_acceptance(place, verdict, turn),
+                Phase::Idle => self.hear_late(place, verdict, turn),
+                Phase::Resting => {}
+            }
+        } else if answer.operation.round == self.late_round {
+            self.hear_late(place, verdict, turn);
+        }
+        self.go_on(turn);
+    }
+
+    fn hear_promise<O: Orders>(&mut self, place: usize, verdict: &Verdict<'_>, turn: &mut Turn<'_, O>) {
+        match *verdict {
+            Verdict::Cell(cell) => {
+                self.note(place, cell.as_ref().map(Cell::summary));
+                let rank = self.seen[place].map(|summary| summary.rank);
+                if let Some(Cell { content: Content::Value { value, .. }, .. }) = cell
+                    && self.held < rank
+                {
+                    self.value.clear();
+                    self.value.extend_from_slice(value);
+                    self.held = rank;
+                }
+            }
+            Verdict::Summary(summary) => self.note(place, summary),
+            Verdict::Superseded { by } => {
+                self.promised.remove(place);
+                self.highest = self.highest.max(by.stamp);
+            }
+            Verdict::Refused(Obstacle::Epoch(_)) => self.parked.insert(place),
+            _ => {}
+        }
+        self.judge_promises(turn);
+    }
+
+    fn note(&mut self, place: usize, summary: Option<Summary>) {
+        self.promised.insert(place);
+        self.seen[place] = summary;
+    }
+
+    fn judge_promises<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        if self.promised.len() < self.needed {
+            if self.promised.union(self.pending).union(self.parked).len() < self.needed {
+                self.lose(turn);
+            }
+            return;
+        }
+        let newest = self.promised.iter().filter_map(|place| self.seen[place]).max_by_key(|seen| seen.rank);
+        if let Some(newest) = newest
+            && matches!(newest.kind, Kind::Value { .. })
+            && self.held != Some(newest.rank)
+        {
+            if self.whole.is_empty()
+                && let Some(holder) = self.holders(newest.rank).iter().next()
+            {
+                self.send_prepare(holder, true, turn);
+            }
+            return;
+        }
+        self.base = newest;
+        self.decide(false, turn);
+    }
+
+    fn holders(&self, rank: Rank) -> Set {
+        let holds = |&place: &usize| self.seen[place].is_some_and(|summary| summary.rank == rank);
+        self.promised.iter().filter(holds).fold(Set::default(), |mut set, place| {
+            set.insert(place);
+            set
+        })
+    }
+
+    /// Says what the key is to hold, most replicas having promised to take nothing below the ballot; if it `rides`, when
+    /// they accepted what is there. Whether they hold to that, only their acceptance tells.
+    fn decide<O: Orders>(&mut self, rides: bool, turn: &mut Turn<'_, O>) {
+        let Some(front) = self.queue.front() else { return };
+        let top = self.base.map(|base| base.rank.version);
+        if let Some(first) = self.attempts.first()
+            && front.change.is_some()
+            && O::DEVIATION != Deviation::LostRoundsForgotten
+        {
+            if let Some(own) = self.attempts.iter().find(|attempt| Some(attempt.version) == top) {
+                let reply = own.reply.clone();
+                return self.accept(None, reply, turn);
+            }
+            if top.is_some_and(|top| top > first.version) {
+                return self.give_up(turn);
+            }
+        }
+        let wall = turn.clock.wall();
+        let live = self.base.filter(|base| base.kind.is_live(wall));
+        let outlived =
+            live.is_none() && self.base.is_some_and(|base| matches!(base.kind, Kind::Value { .. }));
+        self.decision.value.clear();
+        // Who wants agreement has seen that there is none: all who promise are given the same.
+        let settles = front.change.is_none() && self.base.is_some();
+        let decided = match &front.change {
+            None => Decided::Keep,
+            Some(change) => {
+                let current = live.map(|live| live.with(&self.value));
+                let question = Question { key: &self.key, change, current, version: self.ballot, wall };
+                turn.out.decide(&question, &mut self.decision)
+            }
+        };
+        let reply = std::mem::take(&mut self.decision.reply);
+        match decided {
+            Decided::Keep if rides => self.prepare(turn),
+            Decided::Keep if !outlived && !settles && self.is_settled::<O>() => {
+                let (ballot, promised) = (self.ballot, self.promised);
+                self.tell(&reply, turn);
+                // What was promised is of use to the next change.
+                self.ride(Some(ballot), promised, turn);
+            }
+            Decided::Keep => self.accept(None, reply, turn),
+            Decided::Store(kind) => self.accept(Some(kind), reply, turn),
+        }
+    }
+
+    /// Whether most replicas are known to hold what is there.
+    fn is_settled<O: Orders>(&self) -> bool {
+        let Some(base) = self.base else { return true };
+        self.holders(base.rank).len() >= self.needed || O::DEVIATION == Deviation::SettlingSkipped
+    }
+
+    /// Asks those who promised to accept what was decided, or what is there already, under the ballot.
+    fn accept<O: Orders>(&mut self, new: Option<Kind>, reply: Vec<u8>, turn: &mut Turn<'_, O>) {
+        let live = self.base.filter(|base| base.kind.is_live(turn.clock.wall()));
+        let kind = match new {
+            Some(kind) => {
+                std::mem::swap(&mut self.value, &mut self.decision.value);
+                kind
+            }
+            None => live.map_or(Kind::Tombstone, |base| base.kind),
+        };
+        let rank = Rank { version: self.ballot, expired: false };
+        self.held = matches!(kind, Kind::Value { .. }).then_some(rank);
+        self.decided_on = self.base.map(|base| base.rank);
+        self.base = Some(Summary { rank, kind });
+        if O::DEVIATION == Deviation::LastRoundRemembered {
+            self.attempts.clear();
+        }
+        self.attempts.push(Attempt { version: self.ballot, reply });
+        self.new_round(turn);
+        self.phase = Phase::Accepting;
+        let next = turn.clock.issue_above(self.ballot.stamp);
+        let small = self.value.len() <= turn.config.spare_bytes_max;
+        self.next = (small && next.stamp.wall() <= turn.ceiling).then_some(next);
+        for place in self.promised.iter() {
+            self.send_accept(place, turn);
+        }
+        self.judge_acceptances(turn);
+    }
+
+    fn hear_acceptance<O: Orders>(&mut self, place: usize, verdict: &Verdict<'_>, turn: &mut Turn<'_, O>) {
+        match *verdict {
+            Verdict::Accepted { rides } => {
+                self.accepted.insert(place);
+                if rides {
+                    self.riding.insert(place);
+                }
+            }
+            Verdict::Superseded { by } => self.highest = self.highest.max(by.stamp),
+            Verdict::Refused(Obstacle::Epoch(_)) => self.parked.insert(place),
+            _ => {}
+        }
+        self.judge_acceptances(turn);
+    }
+
+    fn judge_acceptances<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        if self.accepted.len() < self.needed {
+            if self.accepted.union(self.pending).union(self.parked).len() < self.needed {
+                self.lose(turn);
+            }
+            return;
+        }
+        let reply = self.attempts.pop().map_or_else(Vec::new, |attempt| attempt.reply);
+        let (next, riding) = (self.next, self.riding);
+        self.tell(&reply, turn);
+        self.late_round = self.round;
+        self.ride(next, riding, turn);
+    }
+
+    /// Remembers what was promised for the next change.
+    fn ride<O>(&mut self, next: Option<Version>, riding: Set, turn: &Turn<'_, O>) {
+        (self.next, self.riding) = (next, riding);
+        self.rides_until = turn.now.after(turn.config.timeout);
+    }
+
+    /// Takes in what comes for the round before.
+    fn hear_late<O: Orders>(&mut self, place: usize, verdict: &Verdict<'_>, turn: &mut Turn<'_, O>) {
+        let promised = match *verdict {
+            // It promised the ballot, and had nothing higher than what was decided on.
+            Verdict::Cell(cell) if self.phase == Phase::Accepting => {
+                cell.map(|cell| cell.rank()) <= self.decided_on
+            }
+            Verdict::Summary(summary) if self.phase == Phase::Accepting => {
+                summary.map(|summary| summary.rank) <= self.decided_on
+                    || O::DEVIATION == Deviation::LatePromisesCounted
+            }
+            // It accepted what was there before, and promised what is the ballot now.
+            Verdict::Accepted { rides: true } if self.phase == Phase::Accepting => true,
+            Verdict::Accepted { rides: true } if self.phase == Phase::Idle => {
+                self.riding.insert(place);
+                false
+            }
+            _ => false,
+        };
+        if promised && !self.promised.contains(place) {
+            self.promised.insert(place);
+            self.send_accept(place, turn);
+        }
+    }
+
+    /// Tells the client of the change under way that it is done, and is idle.
+    fn tell<O: Orders>(&mut self, reply: &[u8], turn: &mut Turn<'_, O>) {
+        self.phase = Phase::Idle;
+        let Some(front) = self.queue.pop_front() else { return };
+        let order = match (&front.change, self.base) {
+            (Some(_), _) => Order::Told { client: front.client, reply },
+            (None, base) => {
+                let outcome = match base {
+                    Some(Summary { rank, kind: kind @ Kind::Value { expires_at } })
+                        if kind.is_live(turn.clock.wall()) =>
+                    {
+                        Reply::Value { version: rank.version, expires_at, value: &self.value }
+                    }
+                    _ => Reply::Absent,
+                };
+                Order::Reply { client: front.client, outcome: Outcome::Done(outcome) }
+            }
+        };
+        turn.out.order(order);
+    }
+
+    /// Tells the client of the change under way that it is not known to be done, and is idle.
+    fn give_up<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        self.forget_promises();
+        self.phase = Phase::Idle;
+        let Some(front) = self.queue.pop_front() else { return };
+        let outcome = if front.change.is_none() || self.attempts.is_empty() {
+            let message = "too few of the key's replicas agreed on it in time";
+            Outcome::Refused { reason: Refusal::Unavailable, message }
+        } else {
+            let message =
+                "whether most replicas accepted the change is not known: it may or may not take effect";
+            Outcome::Unknown { message }
+        };
+        turn.out.order(Order::Reply { client: front.client, outcome });
+    }
+
+    fn forget_promises(&mut self) {
+        (self.next, self.riding) = (None, Set::default());
+    }
+
+    /// The round is lost: tries another, at once or later.
+    fn lose<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        self.failures += 1;
+        if self.failures <= ROUNDS_AT_ONCE {
+            self.prepare(turn);
+        } else {
+            self.phase = Phase::Resting;
+        }
+    }
+
+    pub(super) fn link_lost<O: Orders>(&mut self, node: NodeNumber, turn: &mut Turn<'_, O>) {
+        let Some(place) = self.replicas.place_of(node) else { return };
+        self.parked.remove(place);
+        self.whole.remove(place);
+        if self.pending.remove(place) {
+            match self.phase {
+                Phase::Preparing => self.judge_promises(turn),
+                Phase::Accepting => self.judge_acceptances(turn),
+                Phase::Idle | Phase::Resting => {}
+            }
+        }
+        self.go_on(turn);
+    }
+
+    /// Who holds the key may be others now: what was promised and accepted counts no more.
+    pub(super) fn start_over<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        self.move_to_epoch(turn);
+        if !self.is_idle() && O::DEVIATION != Deviation::RoundsAcrossEpochs {
+            self.prepare(turn);
+        }
+        self.go_on(turn);
+    }
+
+    fn move_to_epoch<O: Orders>(&mut self, turn: &Turn<'_, O>) {
+        self.epoch = turn.view.epoch;
+        if O::DEVIATION == Deviation::RoundsAcrossEpochs {
+            return;
+        }
+        self.replicas = Replicas::new(turn.view.ring.preference_list(self.hash.token()));
+        self.needed = self.replicas.needed(Level::Linearizable);
+        self.forget_promises();
+    }
+
+    /// Asks again those who have not answered, or begins another round; tells whoever has waited for too long.
+    pub(super) fn hurry<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        let now = turn.now;
+        if !self.is_idle() && self.queue.front().is_some_and(|front| front.deadline <= now) {
+            self.give_up(turn);
+        }
+        let under_way = usize::from(!self.is_idle());
+        while self.queue.get(under_way).is_some_and(|waiting| waiting.deadline <= now) {
+            let Some(late) = self.queue.remove(under_way) else { break };
+            let message = "other changes of the key took all its time";
+            let outcome = Outcome::Refused { reason: Refusal::Unavailable, message };
+            turn.out.order(Order::Reply { client: late.client, outcome });
+        }
+        self.patiences += 1;
+        match self.phase {
+            Phase::Idle => {}
+            // The more were lost, the longer it waits on average: others have their chance.
+            Phase::Resting if turn.random.u32(..self.failures.clamp(1, 8)) > 0 => {}
+            Phase::Resting => self.prepare(turn),
+            Phase::Accepting if self.patiences > PATIENCES_MAX => self.lose(turn),
+            Phase::Preparing => {
+                for place in self.replicas.reachable(turn.view).without(self.promised).iter() {
+                    self.send_prepare(place, true, turn);
+                }
+                self.judge_promises(turn);
+            }
+            Phase::Accepting => {
+                for place in self.promised.without(self.accepted).iter() {
+                    self.send_accept(place, turn);
+                }
+                self.judge_acceptances(turn);
+            }
+        }
+        self.go_on(turn);
+    }
+}

@@ -1,0 +1,17 @@
+//! Keys that are changed by agreement alone behave as if one operation came after the other, each at once.
+
+use annulus::history::Verdict;
+use annulus::history::linearizability::{self, Budget};
+
+use crate::clients::Clients;
+use crate::world::World;
+
+pub(super) fn broken<const BUG: usize>(world: &World<BUG>) -> Option<String> {
+    Clients::agreed().find_map(|key| {
+        match linearizability::check(&world.history().key(key), &Budget::default()) {
+            Verdict::Holds => None,
+            Verdict::Violation(violation) => Some(violation.to_string()),
+            Verdict::Undecided(undecided) => Some(format!("{key:?} is undecided: {undecided:?}")),
+        }
+    })
+}
