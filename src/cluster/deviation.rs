@@ -36,8 +36,8 @@ pub enum Deviation {
     RoundsAcrossEpochs,
     /// A condition that does not hold is reported, though most replicas may not hold what it was judged by.
     SettlingSkipped,
-    /// A replica that promised late counts, whatever it holds.
-    LatePromisesCounted,
+    /// A write-back that finds something newer counts as done.
+    NewerCountsAsRepaired,
     /// A write-back that a promise is in the way of counts as done.
     PromisedCountsAsRepaired,
     /// A replica accepts what was not promised, or no longer.

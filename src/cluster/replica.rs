@@ -130,8 +130,8 @@ impl Replica {
             },
             Task::Repair(cell) => match cells.merge(inquiry.key, cell, now) {
                 Ok(Merged::Stored { existed }) => Verdict::Applied { existed },
-                Ok(Merged::Superseded { .. }) => Verdict::Applied { existed: false },
-                Ok(Merged::Promised { ballot }) => Verdict::Superseded { by: ballot },
+                Ok(Merged::Superseded { by }) => Verdict::Superseded { by: by.version },
+                Ok(Merged::Promised { .. }) => Verdict::Refused(Obstacle::Promised),
                 Err(Full) => Verdict::Refused(Obstacle::OutOfMemory),
             },
             Task::Prepare { ballot, whole } => {

@@ -105,13 +105,13 @@ pub enum Verdict<'a> {
     Cell(Option<Cell<'a>>),
     /// To `ReadVersion`, and to `Prepare`: what is there but for the value.
     Summary(Option<Summary>),
-    /// To `Write`: stored, or it was already. To `Repair`: this or something newer is there.
+    /// To `Write` and `Repair`: stored, or it was already.
     Applied {
         /// Whether a value was there before that had not expired.
         existed: bool,
     },
     /// To `Write`, `Prepare`, `Accept`: nothing changed, because of what is there or was promised; to `Repair`: because
-    /// of what was promised.
+    /// of what is there.
     Superseded {
         /// The version of either.
         by: Version,
@@ -142,6 +142,8 @@ pub enum Obstacle {
     Overdue,
     /// To `Accept`: its ballot is not promised, or no longer.
     NotPromised,
+    /// To `Repair`: a higher ballot is promised.
+    Promised,
 }
 
 /// What became of a proposal.

@@ -72,6 +72,7 @@ mod obstacle {
     pub(super) const NOT_SERVING: u8 = 4;
     pub(super) const OVERDUE: u8 = 5;
     pub(super) const NOT_PROMISED: u8 = 6;
+    pub(super) const PROMISED: u8 = 7;
 }
 
 /// The numbers of what a proposer tells: done, unknown, or why it was refused.
@@ -170,6 +171,7 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
                 Obstacle::NotServing => (obstacle::NOT_SERVING, None),
                 Obstacle::Overdue => (obstacle::OVERDUE, None),
                 Obstacle::NotPromised => (obstacle::NOT_PROMISED, None),
+                Obstacle::Promised => (obstacle::PROMISED, None),
             };
             head(kind::REFUSED, number, out);
             if let Some(epoch) = epoch {
@@ -305,6 +307,7 @@ fn verdict<'a>(
         (kind::REFUSED, obstacle::NOT_SERVING) => Verdict::Refused(Obstacle::NotServing),
         (kind::REFUSED, obstacle::OVERDUE) => Verdict::Refused(Obstacle::Overdue),
         (kind::REFUSED, obstacle::NOT_PROMISED) => Verdict::Refused(Obstacle::NotPromised),
+        (kind::REFUSED, obstacle::PROMISED) => Verdict::Refused(Obstacle::Promised),
         _ => return Err(Malformed::new(Field::Reason, Fault::Undefined)),
     };
     reader.end()?;
@@ -411,6 +414,7 @@ mod tests {
             Verdict::Refused(Obstacle::NotServing),
             Verdict::Refused(Obstacle::Overdue),
             Verdict::Refused(Obstacle::NotPromised),
+            Verdict::Refused(Obstacle::Promised),
             Verdict::Accepted { rides: false },
             Verdict::Accepted { rides: true },
             Verdict::Told(Told::Done(b"")),

@@ -74,17 +74,17 @@ impl Clients {
     /// Something that has to be agreed on, or is read of what was.
     fn wish_agreement(&mut self, random: &mut fastrand::Rng) -> Wish {
         let kind = random.u64(..3);
-        let place = if random.u8(..10) < 8 { kind } else { kind + 3 * random.u64(1..AGREED / 3) };
+        let place = if random.u8(..10) < 6 { kind } else { kind + 3 * random.u64(1..AGREED / 3) };
         let key = Key(FIRST_AGREED + place);
         if random.u8(..10) < 3 {
-            let level = if random.u8(..4) > 0 { Level::Linearizable } else { Level::Quorum };
+            let level = if random.bool() { Level::Linearizable } else { Level::Quorum };
             return Wish { key, level, ask: Ask::Read };
         }
         let ask = match (kind, random.u8(..10)) {
-            (0, 0..3) => self.write(),
-            (0, 3) => Ask::Remove { when: Condition::Present },
-            (0, 4) => Ask::remove(),
-            (0, 5..7) => Ask::put_if_absent(self.new_value()),
+            (0, 0) => self.write(),
+            (0, 1..3) => Ask::Remove { when: Condition::Present },
+            (0, 3) => Ask::remove(),
+            (0, 4..8) => Ask::put_if_absent(self.new_value()),
             (0, _) => Ask::compare_value(self.seen, self.new_value()),
             (1, _) => Ask::Increment(1),
             _ => Ask::Append(self.new_value()),
@@ -113,21 +113,27 @@ impl Clients {
     }
 
     /// Records what a client is told.
-    pub(crate) fn finish(&mut self, client: usize, told: Told, now_ns: u64) {
-        let Some((id, _, ask)) = self.clients[client].waiting.take() else { return };
+    ///
+    /// `false` if that is no answer to what it asked.
+    pub(crate) fn finish(&mut self, client: usize, told: Told, now_ns: u64) -> bool {
+        let Some((id, _, ask)) = self.clients[client].waiting.take() else { return true };
         let rank = |version: Version| Some(Rank::of(version, false));
         match (told, ask) {
             (Told::Written(version), _) => self.history.done(id, Answer::Applied, rank(version), now_ns),
-            (Told::Changed(Changed::Done), _) => self.history.done(id, Answer::Applied, None, now_ns),
-            (Told::Changed(Changed::NotMet), _) => self.history.done(id, Answer::NotMet, None, now_ns),
-            (Told::Changed(Changed::Holds(number)), _) => {
+            (Told::Changed(Changed::Done), Ask::Write { .. } | Ask::Remove { .. }) => {
+                self.history.done(id, Answer::Applied, None, now_ns)
+            }
+            (Told::Changed(Changed::NotMet), ask) if ask.condition() != Condition::Always => {
+                self.history.done(id, Answer::NotMet, None, now_ns)
+            }
+            (Told::Changed(Changed::Holds(number)), Ask::Increment(_)) => {
                 let value = self.history.number(number);
                 self.history.done(id, Answer::Holds(value), None, now_ns);
             }
-            (Told::Changed(Changed::Length(length)), _) => {
+            (Told::Changed(Changed::Length(length)), Ask::Append(_)) => {
                 self.history.done(id, Answer::Length(length), None, now_ns);
             }
-            (Told::Value(tokens, version), _) => {
+            (Told::Value(tokens, version), Ask::Read) => {
                 self.seen = tokens[0];
                 let value = self.history.list(&tokens);
                 self.history.done(id, Answer::Holds(value), rank(version), now_ns);
@@ -141,7 +147,12 @@ impl Clients {
             // A read that brought nothing changed nothing.
             (Told::Unknown, Ask::Read) => self.history.refused(id, now_ns),
             (Told::Unknown, _) => self.history.unknown(id, now_ns),
+            (Told::Changed(_) | Told::Value(..), _) => {
+                self.history.unknown(id, now_ns);
+                return false;
+            }
         }
+        true
     }
 
     /// Every key, those that are contended for first.

@@ -40,10 +40,10 @@ pub(crate) const DEVIATIONS: [Deviation; 19] = [
     Deviation::LastRoundRemembered,
     Deviation::RoundsAcrossEpochs,
     Deviation::SettlingSkipped,
-    Deviation::LatePromisesCounted,
     Deviation::PromisedCountsAsRepaired,
     Deviation::UnpromisedAccepted,
     Deviation::ChangesRepeated,
+    Deviation::NewerCountsAsRepaired,
 ];
 
 /// The hash seed of every store and ring.

@@ -4,7 +4,16 @@ use crate::invariants::Invariant::{self, *};
 use crate::run;
 
 /// Seeds in which each must be found.
-const SEEDS_MAX: u64 = 3000;
+const SEEDS_MAX: u64 = 8000;
+
+/// What is judged by values and versions alone.
+const VALUES: [Invariant; 5] = [
+    HistoriesAreLinearizable,
+    ReadsWereWritten,
+    AcknowledgedWritesStay,
+    ReadsNeverGoBack,
+    RemovedStaysRemoved,
+];
 
 /// Runs seeds until one breaks; returns how many it took, and what was broken.
 fn hunt<const BUG: usize>(invariants: &[Invariant]) -> Option<(u64, Invariant)> {
@@ -27,7 +36,7 @@ fn is_found_by<const BUG: usize>(finders: &[Invariant]) {
 
 #[test]
 fn a_write_back_that_is_skipped() {
-    is_found_by::<1>(&[ReadsNeverGoBack, AcknowledgedWritesStay]);
+    is_found_by::<1>(&VALUES);
 }
 
 #[test]
@@ -49,7 +58,7 @@ fn answers_of_an_old_round_that_are_counted() {
 
 #[test]
 fn a_read_that_asks_one_replica() {
-    let finders = [AcknowledgedWritesStay, ReadsNeverGoBack, RemovedStaysRemoved, ReplicasAreEqual];
+    let finders = [&VALUES[..], &[ReplicasAreEqual]].concat();
     is_found_by::<5>(&finders);
 }
 
@@ -60,7 +69,7 @@ fn an_answer_of_another_epoch_that_is_counted() {
 
 #[test]
 fn a_clock_that_is_reused_after_a_restart() {
-    is_found_by::<7>(&[OneValueAVersion, AcknowledgedWritesStay, ReadsNeverGoBack, RemovedStaysRemoved]);
+    is_found_by::<7>(&[&VALUES[..], &[OneValueAVersion, ReplicasAreEqual]].concat());
 }
 
 #[test]
@@ -76,4 +85,39 @@ fn a_ceiling_that_is_ignored() {
 #[test]
 fn a_deadline_that_is_ignored() {
     is_found_by::<10>(&[NothingAfterItsTime]);
+}
+
+#[test]
+fn a_lost_round_that_is_forgotten() {
+    is_found_by::<11>(&VALUES);
+}
+
+#[test]
+fn own_versions_that_are_forgotten_but_for_the_last() {
+    is_found_by::<12>(&[HistoriesAreLinearizable]);
+}
+
+#[test]
+fn a_condition_that_is_reported_before_it_is_settled() {
+    is_found_by::<14>(&[HistoriesAreLinearizable]);
+}
+
+#[test]
+fn a_promise_in_the_way_that_counts_as_a_repair() {
+    is_found_by::<15>(&VALUES);
+}
+
+#[test]
+fn what_was_not_promised_and_is_accepted() {
+    is_found_by::<16>(&VALUES);
+}
+
+#[test]
+fn a_change_that_is_asked_of_another_node_again() {
+    is_found_by::<17>(&VALUES);
+}
+
+#[test]
+fn something_newer_that_counts_as_a_repair() {
+    is_found_by::<18>(&VALUES);
 }

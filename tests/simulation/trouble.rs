@@ -3,13 +3,17 @@
 //! Invariant: what a fault does when it begins is undone when it ends, and faults of one kind may overlap. Nodes notice
 //! what they reach late, each in its own time.
 
+use std::sync::Arc;
+
+use annulus::cluster::coordinator::Orders;
+use annulus::cluster::deviation::Deviation;
 use annulus::cluster::topology::TopologyLog;
-use annulus::types::Timestamp;
+use annulus::types::{Timestamp, WriterId};
 
 use crate::agenda::Event;
 use crate::clients::CLIENTS;
 use crate::faults::{Fault, Kind};
-use crate::node::Told;
+use crate::node::{Sink, Told};
 use crate::world::{MS, World};
 
 impl<const BUG: usize> World<BUG> {
@@ -130,11 +134,20 @@ impl<const BUG: usize> World<BUG> {
         }
         if stood_still {
             // To the tick, and some ticks that were never saved.
-            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..400);
+            let lost_ms = (self.now_ns - self.nodes[number].down_since_ns) / MS + self.random.u64(..40);
             self.nodes[number].clock_error_ms -= lost_ms as i64;
         }
         let (run, seed) = (self.random.u64(1..), self.random.u64(..));
+        let (view, replica) = (self.nodes[number].view.clone(), self.nodes[number].replica);
         self.nodes[number].restart(run, seed, Timestamp(self.now_ns));
+        if Sink::<BUG>::DEVIATION == Deviation::ClockReused {
+            // It does not wait to be given another writer's number.
+            let node = &mut self.nodes[number];
+            (node.view, node.replica) = (view, replica);
+            let writer = WriterId::new(u32::from(node.number.0), 0).expect("few are started");
+            node.coordinator.become_writer(writer);
+            node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
+        }
         self.consult(number, TopologyLog::handle_timeout);
         let life = self.nodes[number].life;
         self.plan(self.now_ns, Event::Enter { node: number, life });

@@ -445,7 +445,9 @@ impl<const BUG: usize> World<BUG> {
             Told::Unknown => self.count.unknown += 1,
             Told::Written(_) | Told::Changed(_) | Told::Value(..) | Told::Nothing => self.count.done += 1,
         }
-        self.clients.finish(client, told, self.now_ns);
+        if !self.clients.finish(client, told, self.now_ns) {
+            self.complain(format!("client {client} is told what it did not ask"));
+        }
         let next_ns = self.now_ns + self.random.u64(..self.think_ns_max);
         self.plan(next_ns, Event::Client { client });
     }

@@ -49,11 +49,11 @@ impl Forward {
             return Step::Wait;
         }
         match *verdict {
-            Verdict::Told(Told::Done(reply)) => {
+            Verdict::Told(Told::Done(reply)) if self.changes => {
                 turn.out.order(Order::Told { client: effort.client(), reply });
                 Step::End
             }
-            Verdict::Cell(cell) => {
+            Verdict::Cell(cell) if !self.changes => {
                 if let Some(Cell { content: Content::Value { value, .. }, .. }) = cell {
                     effort.set_value(value);
                 }

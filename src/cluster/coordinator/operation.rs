@@ -84,6 +84,8 @@ pub(super) struct Effort {
     pub(super) pending: Set,
     /// Answered that they are of another epoch, and are asked again.
     pub(super) parked: Set,
+    /// How often it was read again, because what was read had been replaced meanwhile.
+    reads_again: u8,
     key_bytes: usize,
     /// The key, then a value: the one to write, or the newest one read.
     buffer: Vec<u8>,
@@ -121,6 +123,7 @@ impl Operation {
             round: 0,
             pending: Set::default(),
             parked: Set::default(),
+            reads_again: 0,
             key_bytes: ask.key.len(),
             buffer,
         };
@@ -269,6 +272,13 @@ impl Effort {
     pub(super) fn set_value(&mut self, value: &[u8]) {
         self.buffer.truncate(self.key_bytes);
         self.buffer.extend_from_slice(value);
+    }
+
+    /// Whether to read again, having been overtaken; forgets what was read if so.
+    pub(super) fn read_again<O>(&mut self, turn: &Turn<'_, O>) -> bool {
+        self.buffer.truncate(self.key_bytes);
+        self.reads_again += 1;
+        self.reads_again <= turn.config.retries_max
     }
 
     /// From here on only answers to what is sent from here on count.

@@ -1,9 +1,11 @@
 //! Settling what was read: writing the newest cell back before the answer, so that no later read sees less.
 //!
-//! Invariant: the client is told when as many replicas as the level takes hold this cell or a newer one, not before.
+//! Invariant: the client is told when as many replicas as the level takes have held this very cell, not before: with a
+//! newer one in its place, what was read may be what nobody ever agreed on, and is read again.
 //! It changes nothing that a client wrote: what it stores is stored somewhere already, or marks what has expired.
 
-use crate::cluster::coordinator::operation::{Effort, Nudge, Step};
+use crate::cluster::coordinator::operation::{Effort, Nudge, State, Step};
+use crate::cluster::coordinator::read::Read;
 use crate::cluster::coordinator::replicas::Set;
 use crate::cluster::coordinator::{Orders, Turn, read};
 use crate::cluster::deviation::Deviation;
@@ -40,12 +42,19 @@ impl Settle {
     ) -> Step {
         match *verdict {
             Verdict::Applied { .. } => self.holders.insert(place),
+            Verdict::Superseded { .. } if O::DEVIATION == Deviation::NewerCountsAsRepaired => {
+                self.holders.insert(place);
+            }
+            // What was read is not the newest any more, and if it never was agreed on, it never will be.
+            Verdict::Superseded { .. } if effort.read_again(turn) => {
+                return Step::Become(State::Read(Read::new(false)));
+            }
             Verdict::Refused(Obstacle::Epoch(_)) => effort.parked.insert(place),
-            Verdict::Superseded { .. } if O::DEVIATION == Deviation::PromisedCountsAsRepaired => {
+            Verdict::Refused(Obstacle::Promised) if O::DEVIATION == Deviation::PromisedCountsAsRepaired => {
                 self.holders.insert(place);
             }
             // A ballot is promised there that may be to replace this, or not: only another round can tell.
-            Verdict::Superseded { .. } => return Step::Agree,
+            Verdict::Superseded { .. } | Verdict::Refused(Obstacle::Promised) => return Step::Agree,
             Verdict::Refused(_)
             | Verdict::Cell(_)
             | Verdict::Summary(_)

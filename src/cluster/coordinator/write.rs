@@ -200,7 +200,13 @@ impl Write {
             Some(Obstacle::Drift) => {
                 (Refusal::Unavailable, "this node's clock is too far ahead of its replicas': correct it")
             }
-            Some(Obstacle::NotServing | Obstacle::Overdue | Obstacle::NotPromised | Obstacle::Epoch(_))
+            Some(
+                Obstacle::NotServing
+                | Obstacle::Overdue
+                | Obstacle::NotPromised
+                | Obstacle::Promised
+                | Obstacle::Epoch(_),
+            )
             | None => (Refusal::Unavailable, "too few of the key's replicas can serve it now"),
         };
         effort.refuse(turn, reason, message)

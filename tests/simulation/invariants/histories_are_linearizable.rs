@@ -1,4 +1,5 @@
-//! Keys that are changed by agreement alone behave as if one operation came after the other, each at once.
+//! Keys that are changed by agreement alone behave as if one operation came after the other, each at once; reads of
+//! them at quorum too.
 
 use annulus::history::Verdict;
 use annulus::history::linearizability::{self, Budget};
@@ -7,11 +8,10 @@ use crate::clients::Clients;
 use crate::world::World;
 
 pub(super) fn broken<const BUG: usize>(world: &World<BUG>) -> Option<String> {
-    Clients::agreed().find_map(|key| {
-        match linearizability::check(&world.history().key(key), &Budget::default()) {
-            Verdict::Holds => None,
-            Verdict::Violation(violation) => Some(violation.to_string()),
-            Verdict::Undecided(undecided) => Some(format!("{key:?} is undecided: {undecided:?}")),
-        }
+    let judge = |key| linearizability::check(&world.history().key(key), &Budget::default());
+    Clients::agreed().find_map(|key| match judge(key) {
+        Verdict::Holds => None,
+        Verdict::Violation(violation) => Some(violation.to_string()),
+        Verdict::Undecided(undecided) => Some(format!("{key:?} is undecided: {undecided:?}")),
     })
 }
