@@ -11,13 +11,22 @@ pub struct HybridClock {
     writer: WriterId,
     last: Stamp,
     wall: WallTime,
+    /// The first stamp of the wall time.
+    present: Stamp,
 }
 
 impl HybridClock {
     /// A clock that issues for `writer`, which no other clock may share.
     #[must_use]
     pub const fn new(writer: WriterId) -> Self {
-        Self { writer, last: Stamp(0), wall: WallTime(0) }
+        Self { writer, last: Stamp(0), wall: WallTime(0), present: Stamp(0) }
+    }
+
+    /// A clock that shows `wall` and issues `version` next, then those after it, whatever the time is.
+    #[must_use]
+    pub const fn issuing(version: Version, wall: WallTime) -> Self {
+        let last = Stamp(version.stamp.0.saturating_sub(1));
+        Self { writer: version.writer, last, wall, present: Stamp(0) }
     }
 
     /// Issues for another writer from now on, still above all that it issued.
@@ -36,6 +45,7 @@ impl HybridClock {
     #[inline]
     pub fn observe(&mut self, now: WallTime) {
         self.wall = now;
+        self.present = Stamp::at(now);
     }
 
     /// The wall time it was last shown, in milliseconds.
@@ -55,7 +65,7 @@ impl HybridClock {
     #[inline]
     pub fn issue_above(&mut self, seen: Stamp) -> Version {
         let after = self.last.max(seen).0 + 1;
-        self.last = Stamp(after).max(Stamp::at(self.wall));
+        self.last = Stamp(after).max(self.present);
         Version { stamp: self.last, writer: self.writer }
     }
 }

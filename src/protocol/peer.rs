@@ -440,13 +440,25 @@ mod tests {
         };
         let answer = |verdict| PeerMessage::Answer(Answer { operation: OPERATION, verdict });
         let heartbeats = [Heartbeat::Call, Heartbeat::Response].map(PeerMessage::Heartbeat);
-        tasks.into_iter().map(inquiry).chain(verdicts.into_iter().map(answer)).chain(heartbeats).collect()
+        let proposal = |change| {
+            let (operation, epoch) = (OPERATION, Epoch(3));
+            PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms: 7, key: b"the key", change })
+        };
+        let proposals = [None, Some(&b""[..]), Some(b"a change")].map(proposal);
+        tasks
+            .into_iter()
+            .map(inquiry)
+            .chain(proposals)
+            .chain(verdicts.into_iter().map(answer))
+            .chain(heartbeats)
+            .collect()
     }
 
     fn encode(message: &PeerMessage<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         match message {
             PeerMessage::Inquiry(inquiry) => encode_inquiry(inquiry, &mut out),
+            PeerMessage::Proposal(proposal) => encode_proposal(proposal, &mut out),
             PeerMessage::Answer(answer) => encode_answer(answer, &mut out),
             PeerMessage::Heartbeat(heartbeat) => encode_heartbeat(*heartbeat, &mut out),
         }

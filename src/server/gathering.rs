@@ -249,6 +249,8 @@ impl Worker {
                 Message::Collect(collection) => self.contribute(&collection),
                 Message::Forget(what) => self.engine.forget(what),
                 Message::Adopt(outlook) => self.adopt(&outlook),
+                Message::Errand(errand) => self.run_errand(&errand),
+                Message::ErrandDone { ticket, answer } => self.hear_of_errand(ticket, &answer),
                 // The loop looks at its questions and at the flag after this.
                 Message::Collected | Message::Stop => {}
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::message::Refusal;
 use crate::metrics::ErrorKind;
-use crate::server::replication::{Finished, LINKS, OperationResult};
+use crate::server::replication::{Errand, Finished, LINKS, OperationResult};
 use crate::server::roster::Outlook;
 use crate::server::worker::Worker;
 use mio::event::Event;
@@ -39,6 +39,23 @@ impl Worker {
         }
     }
 
+    /// Proposes what a client of another worker wants.
+    #[cold]
+    pub(super) fn run_errand(&mut self, errand: &Errand) {
+        let hash = errand.hash(&self.engine.shared.store);
+        if let Some(replication) = &mut self.engine.replication {
+            replication.take_errand(errand, hash);
+        }
+    }
+
+    /// Hears what became of an errand.
+    #[cold]
+    pub(super) fn hear_of_errand(&mut self, ticket: usize, answer: &[u8]) {
+        if let Some(replication) = &mut self.engine.replication {
+            replication.hear_of_errand(ticket, answer);
+        }
+    }
+
     /// How long there is nothing to do for other nodes either.
     #[cold]
     pub(super) fn idle_in_cluster(&self, idle: Duration) -> Duration {
@@ -50,7 +67,7 @@ impl Worker {
     fn attend_cluster(&mut self) {
         let engine = &mut self.engine;
         let Some(replication) = &mut engine.replication else { return };
-        replication.attend(engine.now, engine.clock.wall(), self.poll.registry(), &engine.shared.store);
+        replication.attend(engine.now, engine.clock.wall(), self.poll.registry(), &engine.shared);
         let (finished, bytes) = replication.take_finished();
         let now = self.time.now();
         let mut touched = Vec::new();

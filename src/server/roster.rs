@@ -32,6 +32,8 @@ pub(crate) struct Outlook {
     pub(crate) addresses: BTreeMap<NodeNumber, SocketAddr>,
     /// Those who are thought dead.
     pub(crate) dead: Vec<NodeNumber>,
+    /// Those who own keys and do not count, because they came back without them.
+    pub(crate) recovering: Vec<NodeNumber>,
     /// How far ahead of this node's clock a new version may be.
     pub(crate) drift_max: Duration,
     /// How long an operation may take.

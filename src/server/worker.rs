@@ -26,6 +26,7 @@ use crate::server::connection::{Connection, Received};
 use crate::server::engine::Engine;
 use crate::server::gathering::{Collection, Questions};
 use crate::server::output::Output;
+use crate::server::replication::Errand;
 use crate::server::roster::Outlook;
 use crate::store::Sweeper;
 use crate::types::Timestamp;
@@ -56,6 +57,15 @@ pub(crate) enum Message {
     Forget(Forget),
     /// Go by this view of the cluster from now on.
     Adopt(Arc<Outlook>),
+    /// Propose this for me.
+    Errand(Box<Errand>),
+    /// This became of your errand.
+    ErrandDone {
+        /// Which.
+        ticket: usize,
+        /// What is told, as it is on a link.
+        answer: Box<[u8]>,
+    },
     /// Look whether the node is stopping.
     Stop,
 }

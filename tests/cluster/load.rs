@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annulus::client::{Client, Error, Options};
+use annulus::history::linearizability::{self, Budget};
 use annulus::history::{Answer, Ask, ClientId, History, Key, Rank, Verdict, regularity};
 use annulus::types::{Level, Version};
 
@@ -15,6 +16,9 @@ use crate::nodes::Cluster;
 /// Clients, and keys that they contend for.
 const CLIENTS: u32 = 8;
 const KEYS: u64 = 4;
+
+/// Keys from here on are counters.
+const COUNTERS_FROM: u64 = 3;
 
 /// What clients did, and how well they were served.
 pub(crate) struct Served {
@@ -92,7 +96,20 @@ fn work(
         let name = format!("contended:{}", key.0);
         let now = || started.elapsed().as_nanos() as u64;
         let rank = |version: Version| Some(Rank::of(version, false));
-        let failed = if random.bool() {
+        let counts = key.0 >= COUNTERS_FROM;
+        let failed = if random.bool() && counts {
+            let asked = history.invoke(ClientId(client), key, Level::Linearizable, Ask::Increment(1), now());
+            let result = open.increment(name.as_bytes(), 1);
+            match &result {
+                Ok(number) => {
+                    let value = history.number(*number as u64);
+                    history.done(asked, Answer::Holds(value), None, now());
+                }
+                Err(Error::Refused { .. }) => history.refused(asked, now()),
+                Err(_) => history.unknown(asked, now()),
+            }
+            result.err()
+        } else if random.bool() && !counts {
             next_value += 1;
             let asked = history.invoke(ClientId(client), key, Level::Quorum, Ask::write(next_value), now());
             let result = open.put(name.as_bytes(), next_value.to_string().as_bytes());
@@ -128,9 +145,14 @@ fn work(
     history
 }
 
-/// Judges what was recorded by everything that quorums promise.
+/// Judges what was recorded by everything that quorums promise, and what was agreed on by order.
 pub(crate) fn judge(history: &History) {
     for key in history.keys() {
+        if key.key.0 >= COUNTERS_FROM {
+            let verdict = linearizability::check(&key, &Budget::default());
+            assert_eq!(verdict, Verdict::Holds, "{:?}", verdict.violation());
+            continue;
+        }
         let verdict = regularity::check(&key);
         assert_eq!(verdict, Verdict::Holds, "{:?}", verdict.violation());
         let coverage = regularity::Coverage::of(&key);

@@ -7,6 +7,7 @@
 // The functions that tests share are tests too, which the lint cannot know; they measure real time.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod agreement;
 mod batches;
 mod faults;
 #[path = "../node/harness.rs"]

@@ -13,7 +13,9 @@ use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
-use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry};
+use annulus::protocol::peer::{
+    PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry, encode_proposal,
+};
 use annulus::protocol::preamble::{
     PREAMBLE_BYTES, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
 };
@@ -151,6 +153,7 @@ pub(crate) fn peer_message(bytes: &[u8]) {
             assert!(inquiry.key.len() <= LIMITS.key_bytes_max as usize);
             is_canonical(frame, |out| encode_inquiry(&inquiry, out));
         }
+        Ok(PeerMessage::Proposal(proposal)) => is_canonical(frame, |out| encode_proposal(&proposal, out)),
         Ok(PeerMessage::Answer(answer)) => is_canonical(frame, |out| encode_answer(&answer, out)),
         Ok(PeerMessage::Heartbeat(heartbeat)) => {
             is_canonical(frame, |out| encode_heartbeat(heartbeat, out));

@@ -121,10 +121,10 @@ impl Clients {
         match (told, ask) {
             (Told::Written(version), _) => self.history.done(id, Answer::Applied, rank(version), now_ns),
             (Told::Changed(Changed::Done), Ask::Write { .. } | Ask::Remove { .. }) => {
-                self.history.done(id, Answer::Applied, None, now_ns)
+                self.history.done(id, Answer::Applied, None, now_ns);
             }
             (Told::Changed(Changed::NotMet), ask) if ask.condition() != Condition::Always => {
-                self.history.done(id, Answer::NotMet, None, now_ns)
+                self.history.done(id, Answer::NotMet, None, now_ns);
             }
             (Told::Changed(Changed::Holds(number)), Ask::Increment(_)) => {
                 let value = self.history.number(number);

@@ -166,6 +166,12 @@ impl Coordinator {
         self.config.timeout = timeout;
     }
 
+    /// How long an operation may take, in milliseconds.
+    #[must_use]
+    pub fn timeout_ms(&self) -> u16 {
+        u16::try_from(self.config.timeout.as_millis()).unwrap_or(u16::MAX)
+    }
+
     /// Shows it the time, and the wall time, which versions follow and expiry is judged by.
     #[inline]
     pub fn observe(&mut self, now: Timestamp, wall: WallTime) {

@@ -9,10 +9,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::*;
-use crate::cluster::replica::{Cells, Full, Merged, Replica};
+use crate::cluster::replica::{Accepted, Cells, Full, Merged, Replica};
 use crate::cluster::ring::{Member, Ring};
 use crate::message::Reply;
-use crate::message::peer::{Cell, Content, OperationId, Rank, Task};
+use crate::message::peer::{Cell, Content, Inquiry, OperationId, Rank, Task};
 use crate::types::{Epoch, Version, WriterId, Zone};
 
 /// A cell that owns its value.
@@ -57,6 +57,25 @@ impl Cells for Map {
         };
         map.insert(key.to_vec(), Kept { rank: cell.rank(), value });
         Ok(Merged::Stored { existed })
+    }
+
+    fn prepare<R>(
+        &self,
+        _key: &[u8],
+        _ballot: Version,
+        _read: impl FnOnce(Result<Option<Cell<'_>>, Version>) -> R,
+    ) -> R {
+        unreachable!("nothing is agreed on here")
+    }
+
+    fn accept(
+        &self,
+        _key: &[u8],
+        _cell: Cell<'_>,
+        _next: Option<Version>,
+        _now: WallTime,
+    ) -> Result<Accepted, Full> {
+        unreachable!("nothing is agreed on here")
     }
 }
 
@@ -171,6 +190,7 @@ impl World {
                     Task::ReadVersion => OwnedTask::ReadVersion,
                     Task::Write(cell) => OwnedTask::Write(own(&cell)),
                     Task::Repair(cell) => OwnedTask::Repair(own(&cell)),
+                    Task::Prepare { .. } | Task::Accept { .. } => unreachable!("nothing is agreed on here"),
                 };
                 let (operation, key) = (inquiry.operation, inquiry.key.to_vec());
                 sent.push(Packet::Inquiry { to: usize::from(to.0), from: node, operation, key, task });
@@ -186,6 +206,7 @@ impl World {
                 };
                 replies.push((client.0, done));
             }
+            Order::Propose { .. } | Order::Told { .. } => unreachable!("nothing is agreed on here"),
         });
         for packet in sent {
             self.send(packet);
@@ -251,6 +272,7 @@ impl World {
                         Verdict::Applied { existed } => OwnedVerdict::Other(Verdict::Applied { existed }),
                         Verdict::Superseded { by } => OwnedVerdict::Other(Verdict::Superseded { by }),
                         Verdict::Refused(obstacle) => OwnedVerdict::Other(Verdict::Refused(obstacle)),
+                        Verdict::Accepted { .. } | Verdict::Told(_) => unreachable!("nobody asked"),
                     });
                 self.send(Packet::Answer { to: from, from: to, operation, verdict });
             }

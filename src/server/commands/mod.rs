@@ -71,6 +71,13 @@ pub(crate) struct Keys {
     pub(crate) step: u8,
 }
 
+impl Keys {
+    /// The place of the only key, if there is just one.
+    pub(crate) fn only(&self) -> Option<usize> {
+        self.first.map(NonZeroUsize::get).filter(|&first| i8::try_from(first) == Ok(self.last))
+    }
+}
+
 const NO_KEYS: Keys = Keys { first: None, last: 0, step: 0 };
 const ONE_KEY: Keys = Keys { first: NonZeroUsize::new(1), last: 1, step: 1 };
 const ALL_KEYS: Keys = Keys { first: NonZeroUsize::new(1), last: -1, step: 1 };

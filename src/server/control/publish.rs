@@ -13,11 +13,11 @@ use mio::Token;
 
 use super::{Control, LINKS};
 use crate::cluster::ring::Ring;
-use crate::message::topology::NodeState;
+use crate::message::topology::{Node, NodeState};
 use crate::server::link::Link;
 use crate::server::roster::{Known, Outlook};
 use crate::server::worker;
-use crate::types::Timestamp;
+use crate::types::{NodeNumber, Timestamp};
 
 impl Control {
     /// Tells all threads of what has changed.
@@ -62,6 +62,9 @@ impl Control {
             _ => Arc::new(topology.ring()),
         };
         self.ring = serves.then(|| (topology.epoch, Arc::clone(&ring)));
+        let recovers =
+            |(&number, node): (&NodeNumber, &Node)| (node.state == NodeState::Recovering).then_some(number);
+        let recovering = topology.nodes.iter().filter_map(recovers).collect();
         let milliseconds = |ms: u32| Duration::from_millis(u64::from(ms));
         let outlook = Outlook {
             epoch: topology.epoch,
@@ -70,6 +73,7 @@ impl Control {
             serving: serves && node.is_some_and(|node| node.state == NodeState::Active),
             addresses,
             dead: self.dead(),
+            recovering,
             drift_max: milliseconds(topology.settings.drift_max_ms),
             operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
         };

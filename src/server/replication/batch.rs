@@ -14,7 +14,7 @@ use crate::server::engine::Engine;
 use crate::server::native::operation_of;
 use crate::server::replication::conversation::Combine;
 use crate::server::replication::outbox::{Shape, Waiter};
-use crate::server::replication::requests::{Begun, Client, NOT_OFFERED, action_of};
+use crate::server::replication::requests::{Begun, Client, NOT_OFFERED, want_of};
 
 const TWICE: &str =
     "in a cluster, a batch asks nothing else about a key that it changes: ask in a request of its own";
@@ -74,7 +74,8 @@ pub(super) fn begin(
             }
         };
         let (id, request) = (envelope.id, envelope.request);
-        let action = action_of(engine, &request).zip(request.key());
+        let wanted = envelope.level.unwrap_or(level);
+        let action = want_of(engine, &envelope, wanted).zip(request.key());
         let reads = matches!(request, Request::Get { .. });
         match (action, &mut engine.replication) {
             (Some((action, key)), Some(replication)) if asked.admits(key, reads) => {
@@ -88,7 +89,7 @@ pub(super) fn begin(
                     shape: Shape::Native(id),
                 };
                 let hash = engine.shared.store.hash(key);
-                replication.begin(engine.now, waiter, key, hash, envelope.level.unwrap_or(level), action);
+                replication.begin(&engine.shared, engine.now, waiter, key, hash, wanted, &action);
             }
             (Some(_), _) => known.push((part, refused(engine, id, &request, TWICE))),
             (None, _) if request == Request::Ping => {

@@ -1,15 +1,14 @@
 //! A link that another node has to this worker: inquiries come in, answers go out.
 //!
 //! Invariant: no inquiry is looked at before the guest has introduced itself as a node of this cluster, in the life
-//! that is known of it; each then gets exactly one answer, in the order in which they came.
+//! that is known of it; each then gets exactly one answer, in the order in which they came. Proposals are answered when
+//! they have been carried out.
 
 use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::cluster::replica::Replica;
 use crate::config::link::HANDSHAKE_TIMEOUT;
-use crate::message::Refusal;
-use crate::message::peer::{Answer, Told, Verdict};
 use crate::protocol::Limits;
 use crate::protocol::handshake::{
     HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake, encode_handshake,
@@ -17,6 +16,7 @@ use crate::protocol::handshake::{
 use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat};
 use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
+use crate::server::replication::errands::OwnedProposal;
 use crate::server::roster::Roster;
 use crate::store::Store;
 use crate::types::{Timestamp, WallTime};
@@ -36,11 +36,13 @@ pub(super) struct Guest {
     welcomed: bool,
     /// It is in the list of those that have something to do.
     pub(super) queued: bool,
+    /// Tells it from those that had its slot before.
+    pub(super) serial: u64,
 }
 
 impl Guest {
-    pub(super) fn new(stream: TcpStream, now: Timestamp) -> Self {
-        Self { wire: Wire::new(stream), since: now, welcomed: false, queued: false }
+    pub(super) fn new(stream: TcpStream, now: Timestamp, serial: u64) -> Self {
+        Self { wire: Wire::new(stream), since: now, welcomed: false, queued: false, serial }
     }
 
     /// Notes what an event says.
@@ -57,7 +59,17 @@ impl Guest {
         !self.welcomed && now > self.since.after(HANDSHAKE_TIMEOUT)
     }
 
-    /// Takes in what came, answers it and sends the answers.
+    /// Sends an answer that took its time.
+    ///
+    /// # Errors
+    /// The link is to be closed.
+    pub(super) fn tell(&mut self, answer: &[u8]) -> Result<(), LinkError> {
+        self.wire.output().extend_from_slice(answer);
+        self.wire.flush()?;
+        Ok(())
+    }
+
+    /// Takes in what came, answers it and sends the answers; adds what is to be proposed to `proposals`.
     ///
     /// # Errors
     /// The link is to be closed.
@@ -68,6 +80,7 @@ impl Guest {
         store: &Store,
         wall: WallTime,
         limits: &Limits,
+        proposals: &mut Vec<OwnedProposal>,
     ) -> Result<Welcome, LinkError> {
         let ended = self.wire.receive();
         if !self.welcomed {
@@ -85,8 +98,7 @@ impl Guest {
                 Ok(())
             }
             PeerMessage::Proposal(proposal) => {
-                let verdict = Verdict::Told(Told::Refused(Refusal::Unavailable));
-                encode_answer(&Answer { operation: proposal.operation, verdict }, output);
+                proposals.push(OwnedProposal::of(&proposal));
                 Ok(())
             }
             PeerMessage::Heartbeat(Heartbeat::Call) => {

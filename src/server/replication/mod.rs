@@ -12,7 +12,9 @@
 
 mod batch;
 mod conversation;
+mod errands;
 mod guest;
+mod judge;
 mod outbox;
 mod requests;
 
@@ -35,6 +37,7 @@ use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal};
 use crate::protocol::peer::{Heartbeat, PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::server::control;
+use crate::server::engine::Shared;
 use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
 use crate::slewed_clock::SlewedClock;
@@ -42,11 +45,14 @@ use crate::store::Store;
 use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, WriterId};
 
 pub(crate) use conversation::Conversation;
+pub(crate) use errands::Errand;
 pub(crate) use outbox::{Finished, OperationResult};
 pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
 
+use errands::OwnedProposal;
 use guest::{Guest, Welcome};
-use outbox::Outbox;
+use judge::{CHANGE_OVERHEAD_BYTES_MAX, Judge};
+use outbox::{Outbox, Waiting};
 
 /// Tokens from here on are of links to other nodes, by number.
 pub(crate) const LINKS: usize = 1 << 62;
@@ -76,6 +82,12 @@ pub(crate) struct Replication {
     /// By the number of the node; none to the own one, and to those that have gone.
     links: Vec<Option<Link>>,
     guests: Slab<Guest>,
+    /// Links that others have had to this worker.
+    guests_seen: u64,
+    /// What others want proposed, by the slots and numbers of their links.
+    proposals: Vec<(usize, u64, OwnedProposal)>,
+    /// Who waits for what other workers propose.
+    tickets: Slab<Waiting>,
     listener: TcpListener,
     /// The kernel may hold links to accept.
     accepting: bool,
@@ -105,8 +117,17 @@ impl Replication {
         let clock = HybridClock::new(WriterId::default());
         let coordinator = Coordinator::new(Arc::new(view.clone()), clock, config.clone(), seed);
         let bounded = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let frame_limits = FrameLimits {
+            key_bytes_max: bounded(limits.key_bytes_max),
+            value_bytes_max: bounded(limits.value_bytes_max),
+            // A change has its key twice: beside it and in it.
+            frame_bytes_max: bounded(2 * limits.key_bytes_max + limits.value_bytes_max)
+                .saturating_add(PEER_OVERHEAD_BYTES_MAX + CHANGE_OVERHEAD_BYTES_MAX),
+            batch_count_max: 0,
+        };
+        let judge = Judge::new(limits, frame_limits);
         Self {
-            outbox: Outbox::new(usize::from(own.0) + 1),
+            outbox: Outbox::new(usize::from(own.0) + 1, judge),
             roster,
             index,
             coordinator,
@@ -121,17 +142,14 @@ impl Replication {
             view,
             links: Vec::new(),
             guests: Slab::new(),
+            guests_seen: 0,
+            proposals: Vec::new(),
+            tickets: Slab::new(),
             listener,
             accepting: false,
             queued: Vec::new(),
             answer: Vec::new(),
-            limits: FrameLimits {
-                key_bytes_max: bounded(limits.key_bytes_max),
-                value_bytes_max: bounded(limits.value_bytes_max),
-                frame_bytes_max: bounded(limits.key_bytes_max + limits.value_bytes_max)
-                    .saturating_add(PEER_OVERHEAD_BYTES_MAX),
-                batch_count_max: 0,
-            },
+            limits: frame_limits,
             look_around_at: Timestamp::default(),
             turns_at: [Timestamp::default(); 2],
         }
@@ -166,6 +184,7 @@ impl Replication {
         let up = links.filter(|(_, link)| link.as_ref().is_some_and(Link::is_up));
         let up = up.map(|(number, _)| NodeNumber(number as u16)).filter(|node| !outlook.dead.contains(node));
         self.view = View::new(outlook.epoch, Arc::clone(&outlook.ring), self.roster.own.node, up);
+        self.view.set_recovering(outlook.recovering.iter().copied());
         let outbox = &mut self.outbox;
         self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
         self.look_around_at = now;
@@ -219,8 +238,11 @@ impl Replication {
     /// How long there is nothing to do unless an event comes, `now` being the time.
     pub(crate) fn idle_for(&self, now: Timestamp) -> Duration {
         let to_send = self.outbox.staged.iter().any(|staged| !staged.is_empty());
-        let to_read =
-            self.accepting || !self.queued.is_empty() || self.links.iter().flatten().any(Link::has_more);
+        let to_read = !self.outbox.answers.is_empty()
+            || !self.outbox.finished.is_empty()
+            || self.accepting
+            || !self.queued.is_empty()
+            || self.links.iter().flatten().any(Link::has_more);
         if to_send || to_read {
             return Duration::ZERO;
         }
@@ -230,7 +252,8 @@ impl Replication {
     }
 
     /// Has its turn: answers other nodes, takes in their answers, sends what is to be sent.
-    pub(crate) fn attend(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, store: &Store) {
+    pub(crate) fn attend(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, shared: &Shared) {
+        let store = &shared.store;
         self.accept_guests(now, registry);
         // A turn comes when something does, and after a while in any case: beyond that, the process was stopped. What
         // came meanwhile is heard of in the first turn after that, or in the second.
@@ -240,12 +263,14 @@ impl Replication {
         self.attend_guests(wall, registry, store);
         // What it asks itself has not waited.
         self.replica.stopped_ms = 0;
+        self.take_proposals(shared);
         self.attend_links(now, registry);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);
         // What is answered here may order more of the own replica.
         while self.serve_own(wall, store) {}
         self.send(now);
+        self.tell_askers(shared);
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
             self.guests.retain(|_, guest| !guest.is_late(now));
@@ -278,7 +303,10 @@ impl Replication {
             let entry = self.guests.vacant_entry();
             let token = Token(GUESTS + entry.key());
             match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
-                Ok(()) => _ = entry.insert(Guest::new(stream, now)),
+                Ok(()) => {
+                    self.guests_seen += 1;
+                    entry.insert(Guest::new(stream, now, self.guests_seen));
+                }
                 Err(error) => tracing::warn!(%error, "cannot serve another node's link"),
             }
         }
@@ -289,7 +317,11 @@ impl Replication {
         for slot in queued.drain(..) {
             let Some(guest) = self.guests.get_mut(slot) else { continue };
             guest.queued = false;
-            let attended = guest.attend(&self.roster, &self.replica, store, wall, &self.limits);
+            let mut proposals = Vec::new();
+            let (roster, replica) = (&self.roster, &self.replica);
+            let attended = guest.attend(roster, replica, store, wall, &self.limits, &mut proposals);
+            let serial = guest.serial;
+            self.proposals.extend(proposals.into_iter().map(|proposal| (slot, serial, proposal)));
             match attended {
                 Ok(Welcome::Stays) if guest.has_more() => {
                     guest.queued = true;

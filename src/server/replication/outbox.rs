@@ -7,11 +7,14 @@ use std::ops::Range;
 
 use slab::Slab;
 
-use crate::cluster::coordinator::{ClientTag, Order, Orders};
+use crate::cluster::coordinator::{ClientTag, Decided, Decision, Order, Orders, Question};
+use crate::message::peer::{Told, Verdict};
 use crate::message::{Outcome, Refusal, Reply, RequestId};
 use crate::protocol::client::encode_response;
 use crate::protocol::peer::{encode_inquiry, encode_proposal};
 use crate::protocol::resp::{RespVersion, reply};
+use crate::server::replication::errands::{Asker, Destination, answer_to};
+use crate::server::replication::judge::Judge;
 use crate::types::Timestamp;
 
 /// Which request of which client an operation is for.
@@ -48,6 +51,8 @@ pub(crate) enum Shape {
     Type,
     /// How long until it expires, or when it does, in units of so many milliseconds.
     Expiry { unit_ms: u64, remaining: bool },
+    /// The reply as it was decided.
+    Raw,
     /// That it was done.
     Ok,
     /// Whether there was one to remove: 1 or 0.
@@ -75,11 +80,23 @@ pub(crate) enum OperationResult {
     Unknown,
 }
 
+/// Who waits for an operation.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waiting {
+    /// A client of this worker.
+    Client(Waiter),
+    /// Another node or worker, on behalf of a client of its own.
+    Asker(Asker),
+}
+
 /// Orders that wait.
 pub(crate) struct Outbox {
     /// Messages to each node by its number, encoded; to the own one as well.
     pub(super) staged: Vec<Vec<u8>>,
-    waiters: Slab<Waiter>,
+    pub(super) waiting: Slab<Waiting>,
+    /// What those are to be told who asked on behalf of their clients.
+    pub(super) answers: Vec<(Destination, Vec<u8>)>,
+    judge: Judge,
     /// Replies that have come.
     pub(super) finished: Vec<Finished>,
     /// Their bytes.
@@ -89,10 +106,11 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize, judge: Judge) -> Self {
         let staged = (0..nodes).map(|_| Vec::new()).collect();
         let (finished, bytes) = (Vec::new(), Vec::new());
-        Self { staged, waiters: Slab::new(), finished, bytes, wall_ms: 0 }
+        let (waiting, answers) = (Slab::new(), Vec::new());
+        Self { staged, waiting, answers, judge, finished, bytes, wall_ms: 0 }
     }
 
     /// Makes room for messages to nodes of numbers below `nodes`.
@@ -104,37 +122,74 @@ impl Outbox {
 
     /// Remembers whom a reply is for.
     pub(super) fn expect(&mut self, waiter: Waiter) -> ClientTag {
-        ClientTag(self.waiters.insert(waiter) as u64)
+        ClientTag(self.waiting.insert(Waiting::Client(waiter)) as u64)
+    }
+
+    /// Tells whoever waits what became of a proposal that was made elsewhere.
+    pub(super) fn conclude(&mut self, waiting: Waiting, verdict: &Verdict<'_>) {
+        match waiting {
+            Waiting::Asker(asker) => {
+                self.answers.push((asker.destination, answer_to(&asker, *verdict)));
+            }
+            Waiting::Client(waiter) => match *verdict {
+                Verdict::Told(Told::Done(reply)) => self.tell(waiter, reply),
+                Verdict::Told(Told::Refused(reason)) => {
+                    let message = "the key's changes could not be carried out now";
+                    self.reply(waiter, &Outcome::Refused { reason, message });
+                }
+                _ => {
+                    let message = "what became of the change is not known: it may or may not take effect";
+                    self.reply(waiter, &Outcome::Unknown { message });
+                }
+            },
+        }
+    }
+
+    fn tell(&mut self, waiter: Waiter, reply: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(reply);
+        let bytes = start..self.bytes.len();
+        self.finished.push(Finished { waiter, bytes, result: OperationResult::Done });
+    }
+
+    #[inline]
+    fn reply(&mut self, waiter: Waiter, outcome: &Outcome<'_>) {
+        let start = self.bytes.len();
+        let result = match *outcome {
+            Outcome::Done(_) => OperationResult::Done,
+            Outcome::Refused { reason, .. } => OperationResult::Refused(reason),
+            Outcome::Unknown { .. } => OperationResult::Unknown,
+        };
+        write(waiter.shape, outcome, self.wall_ms, &mut self.bytes);
+        self.finished.push(Finished { waiter, bytes: start..self.bytes.len(), result });
     }
 }
 
 impl Orders for Outbox {
     #[inline]
     fn order(&mut self, order: Order<'_>) {
-        match order {
-            Order::Send { to, inquiry } => encode_inquiry(&inquiry, &mut self.staged[usize::from(to.0)]),
+        let client = match order {
+            Order::Send { to, inquiry } => {
+                return encode_inquiry(&inquiry, &mut self.staged[usize::from(to.0)]);
+            }
             Order::Propose { to, proposal } => {
-                encode_proposal(&proposal, &mut self.staged[usize::from(to.0)]);
+                return encode_proposal(&proposal, &mut self.staged[usize::from(to.0)]);
             }
-            Order::Told { client, reply } => {
-                let waiter = self.waiters.remove(client.0 as usize);
-                let start = self.bytes.len();
-                self.bytes.extend_from_slice(reply);
-                let bytes = start..self.bytes.len();
-                self.finished.push(Finished { waiter, bytes, result: OperationResult::Done });
+            Order::Told { client, .. } | Order::Reply { client, .. } => client,
+        };
+        match (self.waiting.remove(client.0 as usize), &order) {
+            (Waiting::Client(waiter), Order::Reply { outcome, .. }) => self.reply(waiter, outcome),
+            (Waiting::Client(waiter), Order::Told { reply, .. }) => self.tell(waiter, reply),
+            (Waiting::Asker(asker), order) => {
+                let answer = order.as_answer().map(|(_, verdict)| answer_to(&asker, verdict));
+                self.answers.extend(answer.map(|answer| (asker.destination, answer)));
             }
-            Order::Reply { client, outcome } => {
-                let waiter = self.waiters.remove(client.0 as usize);
-                let start = self.bytes.len();
-                let result = match outcome {
-                    Outcome::Done(_) => OperationResult::Done,
-                    Outcome::Refused { reason, .. } => OperationResult::Refused(reason),
-                    Outcome::Unknown { .. } => OperationResult::Unknown,
-                };
-                write(waiter.shape, &outcome, self.wall_ms, &mut self.bytes);
-                self.finished.push(Finished { waiter, bytes: start..self.bytes.len(), result });
-            }
+            (Waiting::Client(_), _) => {}
         }
+    }
+
+    fn decide(&mut self, question: &Question<'_>, decision: &mut Decision) -> Decided {
+        self.judge.decide(question, decision)
     }
 }
 
@@ -182,6 +237,8 @@ fn write_done(shape: Shape, done: &Reply<'_>, wall_ms: u64, out: &mut Vec<u8>) {
             let rounding = if remaining { unit_ms / 2 } else { 0 };
             reply::integer(out, i64::try_from((ms + rounding) / unit_ms).unwrap_or(i64::MAX));
         }
+        // What a change was told is told as it is.
+        (Shape::Raw, _) => {}
         (Shape::Ok, _) => reply::ok(out),
         (Shape::Removed, _) => {
             reply::integer(out, i64::from(matches!(done, Reply::Removed { existed: true })));

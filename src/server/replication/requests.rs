@@ -1,25 +1,29 @@
 //! Clients' requests, to what a coordinator is asked.
 //!
 //! Invariant: a request either begins in whole, or is answered at once by its connection's worker, or waits for those
-//! before it; nothing is half begun. What depends on what a key holds is refused: it takes agreement on the key, which
-//! is not offered yet, and a weaker promise under the same name would be worse than none.
+//! before it; nothing is half begun. What depends on what a key holds is agreed on by its replicas, whatever level its
+//! connection has; what is about several keys at once, or about all, is refused: a weaker promise under the same name
+//! would be worse than none.
 
 use std::collections::HashSet;
 
 use crate::cluster::coordinator::{Action, Ask};
+use crate::message::peer::{OperationId, Proposal};
 use crate::message::{Condition, Envelope, ExpiryChange, Refusal, Request};
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::client::encode_refused;
+use crate::protocol::resp::RespVersion;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::{self, AT, Access, Command, Leveled};
 use crate::server::connection::Connection;
-use crate::server::engine::Engine;
+use crate::server::engine::{Engine, Shared};
 use crate::server::output::Output;
 use crate::server::replication::batch;
 use crate::server::replication::conversation::Combine;
-use crate::server::replication::outbox::{Shape, Waiter};
-use crate::types::{KeyHash, Level, WallTime};
+use crate::server::replication::judge::{self, CHANGE_OVERHEAD_BYTES_MAX};
+use crate::server::replication::outbox::{Shape, Waiter, Waiting};
+use crate::types::{KeyHash, Level, Timestamp, WallTime};
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +42,15 @@ const UNDER_WAY_MAX: usize = 512;
 /// What one key is asked.
 struct Part<'a> {
     key: &'a [u8],
-    action: Action<'a>,
+    want: Want<'a>,
+}
+
+/// What is to be done with a key.
+pub(super) enum Want<'a> {
+    /// This, at the level that was chosen.
+    Plain(Action<'a>),
+    /// A change by agreement, in the judge's bytes.
+    Change(Vec<u8>),
 }
 
 /// A request, as replicas see it.
@@ -51,8 +63,8 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn one(shape: Shape, key: &'a [u8], action: Action<'a>) -> Self {
-        Self { combine: Combine::One, shape, first: Part { key, action }, rest: Vec::new() }
+    fn one(shape: Shape, key: &'a [u8], want: Want<'a>) -> Self {
+        Self { combine: Combine::One, shape, first: Part { key, want }, rest: Vec::new() }
     }
 
     fn many(combine: Combine, shape: Shape, mut parts: impl Iterator<Item = Part<'a>>) -> Self {
@@ -98,8 +110,8 @@ pub(crate) fn begin(
     hash: KeyHash,
 ) -> Begun {
     if command.name != AT {
-        let level = client.connection.session.level;
-        return begin_at(engine, client, level, command, operation, arguments, hash);
+        let chosen = Chosen { level: client.connection.session.level, explicitly: false };
+        return begin_at(engine, client, chosen, command, operation, arguments, hash);
     }
     // What is wrong with it is told when it is run.
     if !commands::fits(command, arguments.len()) {
@@ -108,13 +120,22 @@ pub(crate) fn begin(
     let Ok(leveled) = Leveled::of(arguments) else { return begin_other(client) };
     let hash = leveled.key().map_or(KeyHash(0), |key| engine.shared.store.hash(key));
     let Leveled { level, command, arguments } = leveled;
-    begin_at(engine, client, level, command, operation, &arguments, hash)
+    let chosen = Chosen { level, explicitly: true };
+    begin_at(engine, client, chosen, command, operation, &arguments, hash)
+}
+
+/// The level of a command.
+#[derive(Clone, Copy)]
+struct Chosen {
+    level: Level,
+    /// It was said for this very command.
+    explicitly: bool,
 }
 
 fn begin_at(
     engine: &mut Engine,
     client: &mut Client<'_>,
-    level: Level,
+    chosen: Chosen,
     command: &'static Command,
     operation: u16,
     arguments: &Arguments<'_>,
@@ -124,7 +145,7 @@ fn begin_at(
         Access::None => Ok(None),
         // It counts what this node holds.
         Access::Read if command.name == "dbsize" => Ok(None),
-        _ => plan(engine, client.connection.session.resp, command, arguments).map(Some),
+        _ => plan(engine, client.connection.session.resp, chosen, command, arguments).map(Some),
     };
     let plan = match planned {
         Ok(Some(plan)) => plan,
@@ -139,7 +160,7 @@ fn begin_at(
             return Begun::Yes;
         }
     };
-    carry_out(engine, client, operation, &plan, hash, level)
+    carry_out(engine, client, operation, &plan, hash, chosen.level)
 }
 
 /// Begins a request of the native protocol.
@@ -158,12 +179,11 @@ pub(crate) fn begin_native(
         Request::Batch(batch) => return batch::begin(engine, client, envelope, batch, operation, limits),
         _ => {}
     }
-    let action = action_of(engine, &envelope.request);
+    let level = envelope.level.unwrap_or(client.connection.session.level);
     let id = envelope.id;
-    match (action, envelope.request.key()) {
-        (Some(action), Some(key)) => {
-            let plan = Plan::one(Shape::Native(id), key, action);
-            let level = envelope.level.unwrap_or(client.connection.session.level);
+    match (want_of(engine, envelope, level), envelope.request.key()) {
+        (Some(want), Some(key)) => {
+            let plan = Plan::one(Shape::Native(id), key, want);
             carry_out(engine, client, operation, &plan, hash, level)
         }
         _ if client.is_under_way() => Begun::Later,
@@ -175,8 +195,24 @@ pub(crate) fn begin_native(
     }
 }
 
-/// What replicas are asked for a request of the native protocol, if they can be.
-pub(super) fn action_of<'a>(engine: &Engine, request: &Request<'a>) -> Option<Action<'a>> {
+/// What replicas are asked for a request of the native protocol, if it is about a key.
+pub(super) fn want_of<'a>(engine: &Engine, envelope: &Envelope<'a>, level: Level) -> Option<Want<'a>> {
+    let key = envelope.request.key()?;
+    if key.len() > engine.shared.limits.key_bytes_max {
+        return None;
+    }
+    match action_of(engine, &envelope.request) {
+        Some(action) if level != Level::Linearizable || action == Action::Get => Some(Want::Plain(action)),
+        _ => {
+            let mut change = Vec::new();
+            judge::change_of_request(envelope, &mut change);
+            Some(Want::Change(change))
+        }
+    }
+}
+
+/// What is asked of a request that does not depend on what its key holds.
+fn action_of<'a>(engine: &Engine, request: &Request<'a>) -> Option<Action<'a>> {
     match *request {
         Request::Get { .. } => Some(Action::Get),
         Request::Put { value, condition: Condition::Always, expiry, .. } => {
@@ -199,9 +235,9 @@ pub(crate) fn begin_other(client: &Client<'_>) -> Begun {
     if client.is_under_way() { Begun::Later } else { Begun::Local }
 }
 
-/// Why what depends on what a key holds is refused.
-pub(super) const NOT_OFFERED: &str = "this needs agreement on the key, or on all keys, which a cluster does not offer \
-                                      yet: use plain reads, writes and removals";
+/// Why what is about more than a key is refused.
+pub(super) const NOT_OFFERED: &str =
+    "this is about several keys at once, or about all, which a cluster does not offer yet: ask about one key";
 
 fn not_offered() -> Wrong {
     format!("UNAVAILABLE {NOT_OFFERED}").into()
@@ -225,7 +261,7 @@ fn carry_out(
     let known = single.then_some(hash);
     let sequence = conversation.add(known, plan.combine, 1 + plan.rest.len() as u32, client.silent);
     let Some(replication) = &mut engine.replication else { return Begun::Local };
-    for (part, Part { key, action }) in (0..).zip(std::iter::once(&plan.first).chain(&plan.rest)) {
+    for (part, Part { key, want }) in (0..).zip(std::iter::once(&plan.first).chain(&plan.rest)) {
         let hash = if single { hash } else { engine.shared.store.hash(key) };
         let waiter = Waiter {
             connection: client.slot,
@@ -236,7 +272,7 @@ fn carry_out(
             begun: engine.now,
             shape: plan.shape,
         };
-        replication.begin(engine.now, waiter, key, hash, level, *action);
+        replication.begin(&engine.shared, engine.now, waiter, key, hash, level, want);
     }
     Begun::Yes
 }
@@ -244,7 +280,8 @@ fn carry_out(
 /// What replicas are asked for a command on keys; an error if it cannot be asked of them.
 fn plan<'a>(
     engine: &Engine,
-    version: crate::protocol::resp::RespVersion,
+    version: RespVersion,
+    chosen: Chosen,
     command: &Command,
     arguments: &Arguments<'a>,
 ) -> Result<Plan<'a>, Wrong> {
@@ -252,10 +289,15 @@ fn plan<'a>(
     if !commands::fits(command, given) {
         return Err(commands::CommandError::Arity.text(command.name));
     }
-    let one = |shape, action| Ok(Plan::one(shape, arguments.get(1).expect("the arity says so"), action));
-    let each = |combine, shape, action: Action<'a>| {
-        Ok(Plan::many(combine, shape, arguments.iter_from(1, 1).map(|key| Part { key, action })))
+    let one = |shape, action| {
+        let key = arguments.get(1).expect("the arity says so");
+        Ok(Plan::one(shape, key, Want::Plain(action)))
     };
+    let each = |combine, shape, action: Action<'a>| {
+        let parts = arguments.iter_from(1, 1).map(|key| Part { key, want: Want::Plain(action) });
+        Ok(Plan::many(combine, shape, parts))
+    };
+    let agrees = chosen.level == Level::Linearizable;
     let expiry = |unit_ms, remaining| Shape::Expiry { unit_ms, remaining };
     match command.name {
         "get" => one(Shape::Value(version), Action::Get),
@@ -274,40 +316,90 @@ fn plan<'a>(
         }
         "mget" => each(Combine::Array, Shape::Value(version), Action::Get),
         "exists" | "touch" => each(Combine::Sum, Shape::Found, Action::Get),
+        // Whether there was something to remove is agreed on, unless somebody says that it need not be.
         "del" | "unlink" => {
-            let parts = arguments.iter_from(1, 1).map(|key| Part { key, action: Action::Remove });
-            Ok(Plan::last_of_each(Combine::Sum, Shape::Removed, parts))
+            let plain = chosen.explicitly && !agrees;
+            let want = |key| match plain {
+                true => Want::Plain(Action::Remove),
+                false => Want::Change(change(version, &[b"DEL", key])),
+            };
+            let parts = arguments.iter_from(1, 1).map(|key| Part { key, want: want(key) });
+            let shape = if plain { Shape::Removed } else { Shape::Raw };
+            Ok(Plan::last_of_each(Combine::Sum, shape, parts))
         }
         "set" | "setex" | "psetex" => {
-            let (value, expires_at) = commands::plain_write(engine, command.name, arguments)
+            match commands::plain_write(engine, command.name, arguments)
                 .map_err(|error| error.text(command.name))?
-                .ok_or_else(not_offered)?;
-            one(Shape::Ok, Action::Put { value, expires_at })
+            {
+                Some((value, expires_at)) if !agrees => one(Shape::Ok, Action::Put { value, expires_at }),
+                _ => whole(engine, version, command, arguments),
+            }
         }
         "mset" if given % 2 == 1 => {
             let pairs = || arguments.iter_from(1, 2).zip(arguments.iter_from(2, 2));
             for (key, value) in pairs() {
                 commands::check_sizes(engine, key, value.len()).map_err(|error| error.text("mset"))?;
             }
-            let put = |value| Action::Put { value, expires_at: None };
-            let parts = pairs().map(|(key, value)| Part { key, action: put(value) });
-            Ok(Plan::last_of_each(Combine::AllOk, Shape::Ok, parts))
+            let want = |key, value| match agrees {
+                true => Want::Change(change(version, &[b"SET", key, value])),
+                false => Want::Plain(Action::Put { value, expires_at: None }),
+            };
+            let parts = pairs().map(|(key, value)| Part { key, want: want(key, value) });
+            let shape = if agrees { Shape::Raw } else { Shape::Ok };
+            Ok(Plan::last_of_each(Combine::AllOk, shape, parts))
         }
         "mset" => Err(commands::CommandError::Arity.text("mset")),
-        _ => Err(not_offered()),
+        _ => whole(engine, version, command, arguments),
     }
+}
+
+/// A command about one key as a change by agreement.
+fn whole<'a>(
+    engine: &Engine,
+    version: RespVersion,
+    command: &Command,
+    arguments: &Arguments<'a>,
+) -> Result<Plan<'a>, Wrong> {
+    let key = command.keys.only().and_then(|place| arguments.get(place)).ok_or_else(not_offered)?;
+    let mut change = Vec::new();
+    judge::change_of_command(version, arguments, &mut change);
+    let limits = &engine.shared.limits;
+    commands::check_sizes(engine, key, 0).map_err(|error| error.text(command.name))?;
+    if change.len() > key.len() + limits.value_bytes_max + CHANGE_OVERHEAD_BYTES_MAX as usize {
+        return Err(commands::CommandError::ValueTooLarge.text(command.name));
+    }
+    Ok(Plan::one(Shape::Raw, key, Want::Change(change)))
+}
+
+/// The command of these words as a change.
+fn change(version: RespVersion, words: &[&[u8]]) -> Vec<u8> {
+    let mut change = Vec::new();
+    judge::change_of_words(version, words.len(), words.iter().copied(), &mut change);
+    change
 }
 
 impl super::Replication {
     pub(super) fn begin(
         &mut self,
-        now: crate::types::Timestamp,
+        shared: &Shared,
+        now: Timestamp,
         waiter: Waiter,
         key: &[u8],
         hash: KeyHash,
         level: Level,
-        action: Action<'_>,
+        want: &Want<'_>,
     ) {
+        let action = match want {
+            Want::Plain(action) => *action,
+            Want::Change(change) if self.coordinator.proposer_of(hash) == Some(self.view.own) => {
+                let operation = OperationId { slot: 0, round: 0 };
+                let remaining_ms = self.coordinator.timeout_ms();
+                let (epoch, change) = (self.view.epoch, Some(change.as_slice()));
+                let proposal = Proposal { operation, epoch, remaining_ms, key, change };
+                return self.propose_here(shared, Waiting::Client(waiter), hash, &proposal);
+            }
+            Want::Change(change) => Action::Change { change },
+        };
         let outbox = &mut self.outbox;
         let client = outbox.expect(waiter);
         let ask = Ask { client, key, hash, level, action };
