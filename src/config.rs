@@ -408,6 +408,16 @@ pub mod control {
     const _: () = assert!(CEILING_AHEAD.as_millis() > CEILING_NEAR.as_millis());
 }
 
+/// How nodes that lost their data get it back.
+pub mod recovery {
+    use std::time::Duration;
+
+    /// Bytes of a page, about.
+    pub const PAGE_BYTES: usize = 64 << 10;
+    /// How long a page may take before it is asked for again.
+    pub const PATIENCE: Duration = Duration::from_millis(500);
+}
+
 /// Bounds of the links between nodes.
 pub mod link {
     use std::time::Duration;

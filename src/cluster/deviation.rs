@@ -44,6 +44,10 @@ pub enum Deviation {
     UnpromisedAccepted,
     /// A change is asked of another node when the link to the first is lost.
     ChangesRepeated,
+    /// A node that came back without its data counts at once.
+    RecoveringCounted,
+    /// A node that came back without its data has enough when one other has handed over all it has.
+    RecoveredFromOne,
     /// A voter that was restarted does not know whom it voted for.
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.

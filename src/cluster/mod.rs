@@ -7,6 +7,7 @@
 pub mod coordinator;
 pub mod deviation;
 pub mod membership;
+pub mod recovery;
 pub mod replica;
 pub mod ring;
 pub mod topology;

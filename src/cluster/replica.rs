@@ -85,13 +85,25 @@ pub enum Merged {
     },
 }
 
+/// How a replica takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Standing {
+    /// Not at all.
+    #[default]
+    Absent,
+    /// It takes what is written, and tells nothing: it has lost what it had.
+    Recovering,
+    /// It counts.
+    Active,
+}
+
 /// What decides whether a replica serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Replica {
     /// The epoch it has adopted.
     pub epoch: Epoch,
-    /// Whether it takes part at all.
-    pub serving: bool,
+    /// How it takes part.
+    pub standing: Standing,
     /// How far ahead of its own clock it takes a new version to be possible.
     pub drift_max: Duration,
     /// It stores nothing beyond this time: so much is on disk of what its clock has seen.
@@ -161,8 +173,9 @@ impl Replica {
         if u64::from(inquiry.remaining_ms) < self.stopped_ms {
             return Some(Obstacle::Overdue);
         }
-        if !self.serving {
-            return Some(Obstacle::NotServing);
+        match (self.standing, inquiry.task) {
+            (Standing::Active, _) | (Standing::Recovering, Task::Write(_) | Task::Repair(_)) => {}
+            (Standing::Absent | Standing::Recovering, _) => return Some(Obstacle::NotServing),
         }
         let wall_of_it = inquiry.task.version()?.stamp.wall();
         if wall_of_it > self.ceiling {

@@ -5,7 +5,7 @@
 //! the business of [`crate::protocol`]; what is done about it, of the cluster's machines.
 
 use crate::message::Refusal;
-use crate::types::{Epoch, Version, WallTime};
+use crate::types::{Epoch, Token, Version, WallTime};
 
 /// An operation of one coordinator, chosen by it; a replica only echoes it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -144,6 +144,17 @@ pub enum Obstacle {
     NotPromised,
     /// To `Repair`: a higher ballot is promised.
     Promised,
+}
+
+/// What a node that recovers asks of a source: the next page of what it holds itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    /// What the page will carry.
+    pub operation: OperationId,
+    /// The sender's epoch.
+    pub epoch: Epoch,
+    /// From where on the ring.
+    pub from: Token,
 }
 
 /// What became of a proposal.

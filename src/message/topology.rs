@@ -139,7 +139,8 @@ pub struct Topology {
     pub epoch: Epoch,
     /// Whether keys are served: once it is open, the ring changes by moves alone.
     pub open: bool,
-    /// How often the last copy of everything was lost, and the ring opened again empty.
+    /// How often a node counted again though fewer other replicas of a range had kept their data than it takes to have
+    /// every acknowledged write.
     pub losses: u32,
     /// What all are told.
     pub settings: Settings,
@@ -183,6 +184,13 @@ pub enum Command {
     Enter(Entrance),
     /// A setting is changed.
     Set(Setting),
+    /// A node has got back what it had lost, from the other replicas, and counts again.
+    Recovered {
+        /// Which.
+        node: NodeNumber,
+        /// In which life.
+        incarnation: Incarnation,
+    },
     /// A node that owns nothing goes for good.
     Remove {
         /// Which.
@@ -219,6 +227,9 @@ pub enum Denial {
     /// A setting is out of bounds.
     #[error("{0}")]
     OutOfBounds(String),
+    /// The life that is spoken of is over.
+    #[error("node {0:?} has begun another life since")]
+    LifeOver(NodeNumber),
     /// The node owns places on the ring.
     #[error("node {0:?} owns a part of the ring, and ranges cannot be moved yet")]
     OwnsRanges(NodeNumber),

@@ -39,6 +39,11 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    /// Whether nothing is left.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(super) fn u8(&mut self, field: Field) -> Result<u8, Malformed> {
         self.array::<1>(field).map(|[byte]| byte)
     }

@@ -12,6 +12,7 @@ pub mod frame;
 pub mod gossip;
 pub mod handshake;
 pub mod metadata;
+pub mod page;
 pub mod peer;
 pub mod preamble;
 pub mod resp;

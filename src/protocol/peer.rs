@@ -6,12 +6,14 @@
 
 use super::codec::{Malformed, Reader, version_bytes, wire_length};
 use super::frame::{Frame, begin_frame, finish_frame};
+use super::page::{self, Page};
 use super::{Fault, Field, Limits, ProtocolError};
 use crate::message::Refusal;
 use crate::message::peer::{
-    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Proposal, Rank, Summary, Task, Told, Verdict,
+    Answer, Cell, Content, Fetch, Inquiry, Kind, Obstacle, OperationId, Proposal, Rank, Summary, Task, Told,
+    Verdict,
 };
-use crate::types::{Epoch, Version};
+use crate::types::{Epoch, Token, Version};
 
 /// What a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +22,10 @@ pub enum PeerMessage<'a> {
     Inquiry(Inquiry<'a>),
     /// From a coordinator to a proposer.
     Proposal(Proposal<'a>),
+    /// From a node that recovers to a source.
+    Fetch(Fetch),
+    /// From a source to a node that recovers.
+    Page(Page<'a>),
     /// From a replica to a coordinator.
     Answer(Answer<'a>),
     /// On a link that has nothing else to say.
@@ -45,6 +51,7 @@ mod kind {
     pub(super) const PREPARE: u8 = 6;
     pub(super) const ACCEPT: u8 = 7;
     pub(super) const PROPOSE: u8 = 8;
+    pub(super) const FETCH: u8 = 9;
     pub(super) const CELL: u8 = 16;
     pub(super) const SUMMARY: u8 = 17;
     pub(super) const APPLIED: u8 = 18;
@@ -103,7 +110,7 @@ pub fn encode_inquiry(inquiry: &Inquiry<'_>, out: &mut Vec<u8>) {
     };
     let detail = match inquiry.task {
         Task::Prepare { whole, .. } => u8::from(whole),
-        _ => cell.map_or(content::NONE, |cell| number_of(&cell.summary().kind)),
+        _ => cell.map_or(content::NONE, |cell| content_of(&cell.summary().kind)),
     };
     put_head(kind, detail, inquiry.remaining_ms, inquiry.operation, out);
     out.extend_from_slice(&inquiry.epoch.0.to_le_bytes());
@@ -131,6 +138,15 @@ pub fn encode_proposal(proposal: &Proposal<'_>, out: &mut Vec<u8>) {
     finish_frame(start, 0, out);
 }
 
+/// Appends a frame with `fetch` to `out`.
+pub fn encode_fetch(fetch: &Fetch, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    put_head(kind::FETCH, 0, 0, fetch.operation, out);
+    out.extend_from_slice(&fetch.epoch.0.to_le_bytes());
+    out.extend_from_slice(&fetch.from.0.to_le_bytes());
+    finish_frame(start, 0, out);
+}
+
 /// Appends a frame with `answer` to `out`.
 pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     let start = begin_frame(out);
@@ -138,12 +154,12 @@ pub fn encode_answer(answer: &Answer<'_>, out: &mut Vec<u8>) {
     match answer.verdict {
         Verdict::Cell(cell) => {
             let summary = cell.as_ref().map(Cell::summary);
-            head(kind::CELL, summary.map_or(content::NONE, |summary| number_of(&summary.kind)), out);
+            head(kind::CELL, summary.map_or(content::NONE, |summary| content_of(&summary.kind)), out);
             put_summary(summary, out);
             out.extend_from_slice(cell.as_ref().map_or(&[], value_of));
         }
         Verdict::Summary(summary) => {
-            head(kind::SUMMARY, summary.map_or(content::NONE, |summary| number_of(&summary.kind)), out);
+            head(kind::SUMMARY, summary.map_or(content::NONE, |summary| content_of(&summary.kind)), out);
             put_summary(summary, out);
         }
         Verdict::Applied { existed } => head(kind::APPLIED, u8::from(existed), out),
@@ -252,6 +268,13 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
             let change = (detail == 1).then_some(change);
             Ok(PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms, key, change }))
         }
+        kind::FETCH if detail == 0 => {
+            let epoch = Epoch(reader.u64(Field::Operands)?);
+            let from = Token(reader.u64(Field::Operands)?);
+            reader.end()?;
+            Ok(PeerMessage::Fetch(Fetch { operation, epoch, from }))
+        }
+        page::PAGE if detail == 0 => Ok(PeerMessage::Page(page::page(operation, reader, limits)?)),
         kind::CELL..=kind::REFUSED | kind::ACCEPTED | kind::TOLD => {
             let verdict = verdict(kind, detail, reader, limits)?;
             Ok(PeerMessage::Answer(Answer { operation, verdict }))
@@ -315,14 +338,15 @@ fn verdict<'a>(
 }
 
 /// The head; `remaining_ms` is 0 in all but inquiries.
-fn put_head(kind: u8, detail: u8, remaining_ms: u16, operation: OperationId, out: &mut Vec<u8>) {
+pub(super) fn put_head(kind: u8, detail: u8, remaining_ms: u16, operation: OperationId, out: &mut Vec<u8>) {
     let [low, high] = remaining_ms.to_le_bytes();
     out.extend_from_slice(&[kind, detail, low, high]);
     out.extend_from_slice(&operation.slot.to_le_bytes());
     out.extend_from_slice(&operation.round.to_le_bytes());
 }
 
-fn number_of(kind: &Kind) -> u8 {
+/// The number of a content.
+pub(super) fn content_of(kind: &Kind) -> u8 {
     match kind {
         Kind::Value { expires_at: None } => content::VALUE,
         Kind::Value { expires_at: Some(_) } => content::EXPIRING_VALUE,
@@ -331,7 +355,7 @@ fn number_of(kind: &Kind) -> u8 {
     }
 }
 
-fn value_of<'a>(cell: &Cell<'a>) -> &'a [u8] {
+pub(super) fn value_of<'a>(cell: &Cell<'a>) -> &'a [u8] {
     match cell.content {
         Content::Value { value, .. } => value,
         Content::Expired | Content::Tombstone => &[],
@@ -352,14 +376,19 @@ fn summary(detail: u8, reader: &mut Reader<'_>) -> Result<Option<Summary>, Malfo
         return Ok(None);
     }
     let version: Version = reader.version(Field::Version)?;
-    let kind = match detail {
-        content::VALUE => Kind::Value { expires_at: None },
-        content::EXPIRING_VALUE => Kind::Value { expires_at: Some(reader.wall_time(Field::Expiry)?) },
-        content::EXPIRED => Kind::Expired,
-        content::TOMBSTONE => Kind::Tombstone,
-        _ => return Err(Malformed::new(Field::Header, Fault::Undefined)),
-    };
+    let kind = kind_of(detail, reader)?;
     Ok(Some(Summary { rank: Rank { version, expired: kind == Kind::Expired }, kind }))
+}
+
+/// The content of this number, and when it expires, which is next.
+pub(super) fn kind_of(content: u8, reader: &mut Reader<'_>) -> Result<Kind, Malformed> {
+    match content {
+        content::VALUE => Ok(Kind::Value { expires_at: None }),
+        content::EXPIRING_VALUE => Ok(Kind::Value { expires_at: Some(reader.wall_time(Field::Expiry)?) }),
+        content::EXPIRED => Ok(Kind::Expired),
+        content::TOMBSTONE => Ok(Kind::Tombstone),
+        _ => Err(Malformed::new(Field::Header, Fault::Undefined)),
+    }
 }
 
 /// The cell of `summary`, whose value is what is left.
@@ -444,6 +473,7 @@ mod tests {
             let (operation, epoch) = (OPERATION, Epoch(3));
             PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms: 7, key: b"the key", change })
         };
+        let fetch = Fetch { operation: OPERATION, epoch: Epoch(3), from: Token(0x0102) };
         let proposals = [None, Some(&b""[..]), Some(b"a change")].map(proposal);
         tasks
             .into_iter()
@@ -459,6 +489,12 @@ mod tests {
         match message {
             PeerMessage::Inquiry(inquiry) => encode_inquiry(inquiry, &mut out),
             PeerMessage::Proposal(proposal) => encode_proposal(proposal, &mut out),
+            PeerMessage::Fetch(fetch) => encode_fetch(fetch, &mut out),
+            PeerMessage::Page(page) => {
+                let mut writer = page::PageWriter::begin(page.operation, &mut out);
+                page.cells.iter().for_each(|(key, cell)| writer.push(key, &cell));
+                writer.finish(page.next);
+            }
             PeerMessage::Answer(answer) => encode_answer(answer, &mut out),
             PeerMessage::Heartbeat(heartbeat) => encode_heartbeat(*heartbeat, &mut out),
         }

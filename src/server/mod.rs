@@ -270,7 +270,7 @@ fn meet(
         entered: false,
         topology,
     };
-    let roster = Roster::new(own, cluster.name.clone(), known, mailbox);
+    let roster = Roster::new(own, cluster.name.clone(), known, mailbox, workers);
     Ok((Some((Arc::new(roster), beginning)), listeners))
 }
 

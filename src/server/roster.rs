@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::cluster::membership::Liveness;
+use crate::cluster::replica::Standing;
 use crate::cluster::ring::Ring;
 use crate::cluster::topology::Leadership;
 use crate::message::topology::{Name, NodeState, Topology};
@@ -26,8 +27,8 @@ pub(crate) struct Outlook {
     pub(crate) ring: Arc<Ring>,
     /// This node's present life, once the log has it.
     pub(crate) incarnation: Option<Incarnation>,
-    /// Whether this node's replica counts.
-    pub(crate) serving: bool,
+    /// How this node's replica takes part.
+    pub(crate) standing: Standing,
     /// Where the other nodes are reached.
     pub(crate) addresses: BTreeMap<NodeNumber, SocketAddr>,
     /// Those who are thought dead.
@@ -64,12 +65,20 @@ pub(crate) struct Roster {
     pub(crate) control: Mailbox<Message>,
     /// No version beyond this time may be issued or stored, in milliseconds: it is on disk.
     ceiling_ms: AtomicU64,
+    /// The epoch under which each worker has finished a turn.
+    adopted: Box<[AtomicU64]>,
     /// The latest time that a version was wanted for, in milliseconds.
     wanted_ms: AtomicU64,
 }
 
 impl Roster {
-    pub(crate) fn new(own: Handshake, name: Name, known: Known, control: Mailbox<Message>) -> Self {
+    pub(crate) fn new(
+        own: Handshake,
+        name: Name,
+        known: Known,
+        control: Mailbox<Message>,
+        workers: usize,
+    ) -> Self {
         Self {
             own,
             name,
@@ -77,6 +86,7 @@ impl Roster {
             links: Mutex::default(),
             control,
             ceiling_ms: AtomicU64::new(0),
+            adopted: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             wanted_ms: AtomicU64::new(0),
         }
     }
@@ -131,6 +141,18 @@ impl Roster {
 
     pub(crate) fn set_ceiling(&self, ceiling: WallTime) {
         self.ceiling_ms.store(ceiling.0, Ordering::Release);
+    }
+
+    /// Notes that a worker has finished a turn under an epoch.
+    pub(crate) fn note_adopted(&self, worker: usize, epoch: Epoch) {
+        if self.adopted[worker].load(Ordering::Relaxed) != epoch.0 {
+            self.adopted[worker].store(epoch.0, Ordering::Release);
+        }
+    }
+
+    /// The latest epoch under which all workers have finished a turn.
+    pub(crate) fn adopted(&self) -> Epoch {
+        Epoch(self.adopted.iter().map(|epoch| epoch.load(Ordering::Acquire)).min().unwrap_or(0))
     }
 
     /// Notes that versions of this time are wanted.

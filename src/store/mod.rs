@@ -13,6 +13,7 @@ mod memory;
 mod promises;
 mod replica;
 mod scan;
+mod stream;
 mod sweep;
 mod table;
 mod together;

@@ -145,7 +145,7 @@ fn rank(cell: &Cell) -> Rank {
 }
 
 #[inline]
-fn describe(cell: &Cell) -> PeerCell<'_> {
+pub(super) fn describe(cell: &Cell) -> PeerCell<'_> {
     let content = match cell.death() {
         None => Content::Value { value: cell.value(), expires_at: cell.expires_at() },
         Some(Death::Outlived) => Content::Expired,

@@ -14,7 +14,7 @@ use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
 use annulus::protocol::peer::{
-    PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry, encode_proposal,
+    PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry, encode_proposal,
 };
 use annulus::protocol::preamble::{
     PREAMBLE_BYTES, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
@@ -154,6 +154,12 @@ pub(crate) fn peer_message(bytes: &[u8]) {
             is_canonical(frame, |out| encode_inquiry(&inquiry, out));
         }
         Ok(PeerMessage::Proposal(proposal)) => is_canonical(frame, |out| encode_proposal(&proposal, out)),
+        Ok(PeerMessage::Fetch(fetch)) => is_canonical(frame, |out| encode_fetch(&fetch, out)),
+        Ok(PeerMessage::Page(page)) => is_canonical(frame, |out| {
+            let mut writer = PageWriter::begin(page.operation, out);
+            page.cells.iter().for_each(|(key, cell)| writer.push(key, &cell));
+            writer.finish(page.next);
+        }),
         Ok(PeerMessage::Answer(answer)) => is_canonical(frame, |out| encode_answer(&answer, out)),
         Ok(PeerMessage::Heartbeat(heartbeat)) => {
             is_canonical(frame, |out| encode_heartbeat(heartbeat, out));

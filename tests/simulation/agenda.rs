@@ -11,6 +11,10 @@ pub(crate) enum Event {
     Deliver { to: usize, to_life: u32, from: usize, from_life: u32, arrives_ns: u64, bytes: Vec<u8> },
     /// A node's coordinator is to be looked at.
     Timer { node: usize, life: u32 },
+    /// A node that recovers is to be looked at.
+    Recover { node: usize, life: u32 },
+    /// A process that has got back what it lost says so.
+    Report { node: usize, life: u32 },
     /// A client goes on.
     Client { client: usize },
     /// A client has waited long for this operation of its.

@@ -1,6 +1,6 @@
 //! What goes wrong, when, and where: drawn from a seed before anything runs.
 //!
-//! Invariant: a plan has a crash and at least two other kinds of fault, and every fault ends before healing begins.
+//! Invariant: a plan has a crash, with or without memory, and at least two other kinds of fault, and every fault ends before healing begins.
 
 use std::fmt;
 
@@ -28,6 +28,9 @@ pub(crate) enum Kind {
     Slow,
     /// A node ends and is started anew, with its data, as a new incarnation; its clock may have stood still meanwhile.
     Crash,
+    /// A node ends and is started anew without its data, its promises and acknowledgements forgotten; at most one at a
+    /// time, or more would be lost than replicas can make good.
+    Amnesia,
     /// Somebody sets a machine's clock.
     ClockJump,
     /// A machine's clock runs fast or slow.
@@ -39,7 +42,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Loss,
         Self::Duplication,
         Self::Delay,
@@ -50,6 +53,7 @@ impl Kind {
         Self::Pause,
         Self::Slow,
         Self::Crash,
+        Self::Amnesia,
         Self::ClockJump,
         Self::ClockDrift,
         Self::MemoryFull,
@@ -78,7 +82,7 @@ pub(crate) struct Fault {
 
 /// Draws what goes wrong among so many nodes until healing begins.
 pub(crate) fn plan(random: &mut fastrand::Rng, nodes: usize, until_ns: u64) -> Vec<Fault> {
-    let mut kinds = vec![Kind::Crash];
+    let mut kinds = vec![if random.bool() { Kind::Crash } else { Kind::Amnesia }];
     let count = random.usize(3..=6);
     while kinds.len() < count {
         let kind = Kind::ALL[random.usize(..Kind::ALL.len())];

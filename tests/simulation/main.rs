@@ -61,7 +61,7 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     let operations = count.operations();
     println!(
         "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
-         {} doubled, {} late), {} leaders elected, {} epochs adopted: {:.0} seeds and {:.0} operations a core-second",
+         {} doubled, {} late), {} leaders elected, {} epochs adopted, {} memories lost, {} pages handed over: {:.0} seeds and {:.0} operations a core-second",
         count.done,
         count.refused,
         count.unknown,
@@ -71,6 +71,8 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
         count.traffic.late,
         count.elected,
         count.epochs,
+        count.memories_lost,
+        count.pages,
         seeds as f64 / cpu_s,
         operations as f64 / cpu_s,
     );

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use annulus::cluster::coordinator::{ClientTag, Coordinator, Decided, Decision, Order, Orders, Question};
 use annulus::cluster::deviation::Deviation;
-use annulus::cluster::replica::{Accepted, Cells, Full, Merged, Replica};
+use annulus::cluster::recovery::Recovery;
+use annulus::cluster::replica::{Accepted, Cells, Full, Merged, Replica, Standing};
 use annulus::cluster::ring::Ring;
 use annulus::cluster::topology::TopologyLog;
 use annulus::cluster::view::View;
@@ -24,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 19] = [
+pub(crate) const DEVIATIONS: [Deviation; 21] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -44,6 +45,8 @@ pub(crate) const DEVIATIONS: [Deviation; 19] = [
     Deviation::UnpromisedAccepted,
     Deviation::ChangesRepeated,
     Deviation::NewerCountsAsRepaired,
+    Deviation::RecoveringCounted,
+    Deviation::RecoveredFromOne,
 ];
 
 /// The hash seed of every store and ring.
@@ -187,6 +190,10 @@ pub(crate) struct Node {
     pub(crate) log: TopologyLog,
     /// What its disk holds of the log.
     pub(crate) image: Image,
+    /// It has what it had in its life before.
+    pub(crate) keeps_data: bool,
+    /// How it gets back what it lost.
+    pub(crate) recovery: Option<Recovery>,
     /// When its log is to be looked at next.
     pub(crate) look_ns: Option<u64>,
     pub(crate) up: bool,
@@ -225,11 +232,6 @@ impl Node {
         let number = NodeNumber(index as u16 + 1);
         let numbers = image.snapshot.topology.nodes.keys().copied();
         let view = View::new(Epoch(0), Arc::new(nobody()), number, numbers);
-        let config = StoreConfig {
-            shards: ShardCount::new(2).expect("a power of two"),
-            hash_seed: HASH_SEED,
-            memory_bytes_max: None,
-        };
         let coordinator = new_coordinator(&view, seed);
         Self {
             number,
@@ -239,17 +241,18 @@ impl Node {
             log: TopologyLog::new(image, number, seed + index as u64, Timestamp(0)),
             image: image.clone(),
             look_ns: None,
+            keeps_data: true,
+            recovery: None,
             up: true,
             down_since_ns: 0,
             paused: 0,
             paused_ns: 0,
             resumed_ns: 0,
             deferred: Vec::new(),
-            // So few that some are forgotten.
-            store: Store::new(&config).with_promises_max(8),
+            store: new_store(),
             replica: Replica {
                 epoch: Epoch(0),
-                serving: false,
+                standing: Standing::Absent,
                 drift_max: Duration::from_millis(500),
                 ceiling: WallTime(u64::MAX),
                 stopped_ms: 0,
@@ -275,7 +278,11 @@ impl Node {
         self.log = TopologyLog::new(&self.image, self.number, seed, now);
         self.look_ns = None;
         (self.view.epoch, self.view.ring) = (Epoch(0), Arc::new(nobody()));
-        (self.replica.epoch, self.replica.serving) = (Epoch(0), false);
+        (self.replica.epoch, self.replica.standing) = (Epoch(0), Standing::Absent);
+        self.recovery = None;
+        if !self.keeps_data {
+            self.store = new_store();
+        }
         self.coordinator = new_coordinator(&self.view, seed);
         self.clock = SlewedClock::default();
         self.timer_ns = None;
@@ -302,6 +309,13 @@ impl Node {
         self.coordinator.set_ceiling(self.ceiling);
         wall
     }
+}
+
+fn new_store() -> Store {
+    let shards = ShardCount::new(2).expect("a power of two");
+    let config = StoreConfig { shards, hash_seed: HASH_SEED, memory_bytes_max: None };
+    // So few that some are forgotten.
+    Store::new(&config).with_promises_max(8)
 }
 
 /// A ring that nobody has a place on.

@@ -121,3 +121,18 @@ fn a_change_that_is_asked_of_another_node_again() {
 fn something_newer_that_counts_as_a_repair() {
     is_found_by::<18>(&VALUES);
 }
+
+#[test]
+fn rounds_that_go_on_across_epochs() {
+    is_found_by::<13>(&VALUES);
+}
+
+#[test]
+fn a_node_without_its_data_that_counts() {
+    is_found_by::<19>(&VALUES);
+}
+
+#[test]
+fn a_recovery_from_one_source() {
+    is_found_by::<20>(&VALUES);
+}

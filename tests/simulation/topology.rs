@@ -6,23 +6,32 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annulus::cluster::coordinator::Orders;
 use annulus::cluster::deviation::Deviation;
+use annulus::cluster::recovery::Recovery;
+use annulus::cluster::replica::{Cells, Standing};
 use annulus::cluster::ring::Ring;
 use annulus::cluster::topology::{Output, TopologyLog, Verdict};
 use annulus::message::consensus::{Electorate, Image, Snapshot};
 use annulus::message::control::Control;
+use annulus::message::peer::{Answer, Fetch, Obstacle, Verdict as Said};
 use annulus::message::topology::{Command, Entrance, NodeState, Settings, Topology};
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Split, split_frame};
-use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Timestamp, WriterId};
+use annulus::protocol::page::{Page, PageWriter};
+use annulus::protocol::peer::{encode_answer, encode_fetch};
+use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Timestamp, WallTime, WriterId};
 
 use crate::agenda::Event;
 use crate::network::REPEATED_WITHIN_NS;
 use crate::node::{HASH_SEED, Sink};
 use crate::world::{MS, World};
+
+/// Bytes of a page: so few that a recovery takes several.
+const PAGE_BYTES: usize = 200;
 
 /// How often a process asks to be let in.
 const ASK_PAUSE_NS: u64 = 100 * MS;
@@ -39,13 +48,13 @@ impl Rings {
 }
 
 /// How the process of a node enters the log.
-pub(crate) fn entrance(node: usize, run: u64, was: Option<NodeNumber>) -> Entrance {
+pub(crate) fn entrance(node: usize, run: u64, was: Option<NodeNumber>, keeps_data: bool) -> Entrance {
     let address = "127.0.0.1:1".parse().expect("an address");
     Entrance {
         name: format!("n{node}").parse().expect("a name"),
         run: RunId(NonZeroU64::new(run).unwrap_or(NonZeroU64::MIN)),
         was,
-        keeps_data: true,
+        keeps_data,
         replaces: false,
         peer_address: address,
         client_address: address,
@@ -64,7 +73,7 @@ pub(crate) fn founded(nodes: usize) -> Image {
     };
     let mut topology = Topology::new(ClusterId(1), HASH_SEED, settings);
     for node in 0..nodes {
-        topology.apply(&Command::Enter(entrance(node, node as u64 + 1, None))).expect("it may enter");
+        topology.apply(&Command::Enter(entrance(node, node as u64 + 1, None, true))).expect("it may enter");
     }
     let voters = topology.nodes.keys().copied().collect();
     let electorate = Electorate { voters, ..Electorate::default() };
@@ -106,7 +115,9 @@ impl<const BUG: usize> World<BUG> {
                     self.send_control(number, to, &bytes);
                 }
                 Output::Changed => {
-                    let (life, later_ns) = (self.nodes[number].life, self.random.u64(..2 * MS));
+                    // Workers may be in the midst of something long.
+                    let longest_ns = if self.random.u8(..4) == 0 { 100 * MS } else { 2 * MS };
+                    let (life, later_ns) = (self.nodes[number].life, self.random.u64(..longest_ns));
                     self.plan(self.now_ns + later_ns, Event::Adopt { node: number, life });
                 }
                 Output::Elected(leadership) => {
@@ -144,10 +155,30 @@ impl<const BUG: usize> World<BUG> {
     /// A process asks whoever it reaches, and whom that names, to be let in; and again until it knows that it is.
     pub(crate) fn enter(&mut self, number: usize) {
         let node = &self.nodes[number];
+        let entrance = entrance(number, node.run, Some(node.number), node.keeps_data);
         let life = node.life;
-        let command = Command::Enter(entrance(number, node.run, Some(node.number)));
-        if node.log.topology().has(&command) {
+        if !self.pursue(number, &Command::Enter(entrance)) {
+            self.plan(self.now_ns + ASK_PAUSE_NS, Event::Enter { node: number, life });
+        }
+    }
+
+    /// A node that has got back what it lost wants to count again.
+    pub(crate) fn report(&mut self, number: usize) {
+        let node = &self.nodes[number];
+        let (life, topology) = (node.life, node.log.topology());
+        let Some(own) = topology.nodes.get(&node.number).filter(|own| own.run.0.get() == node.run) else {
             return;
+        };
+        let command = Command::Recovered { node: node.number, incarnation: own.incarnation };
+        if node.recovery.is_some() && !self.pursue(number, &command) {
+            self.plan(self.now_ns + ASK_PAUSE_NS, Event::Report { node: number, life });
+        }
+    }
+
+    /// Asks somebody to have a command carried out, and whom that names; `true` if the node knows that it is.
+    fn pursue(&mut self, number: usize, command: &Command) -> bool {
+        if self.nodes[number].log.topology().has(command) {
+            return true;
         }
         let mut place = self.random.usize(..self.nodes.len());
         for _ in 0..2 {
@@ -156,16 +187,17 @@ impl<const BUG: usize> World<BUG> {
             if !reached || !asked.up || asked.paused + asked.disk_stalled > 0 {
                 break;
             }
-            let verdict = self.consult(place, |log, now, out| log.ask(now, &command, out));
+            let verdict = self.consult(place, |log, now, out| log.ask(now, command, out));
             match verdict {
                 Verdict::Elsewhere(Some(leader)) => place = self.index_of(leader).expect("nobody has gone"),
                 Verdict::Denied(denial) => {
-                    return self.complain(format!("node {number} is denied: {denial}"));
+                    self.complain(format!("node {number} is denied: {denial}"));
+                    return true;
                 }
                 Verdict::Done | Verdict::UnderWay | Verdict::Elsewhere(None) => break,
             }
         }
-        self.plan(self.now_ns + ASK_PAUSE_NS, Event::Enter { node: number, life });
+        false
     }
 
     /// A node's workers go by what its log has come to.
@@ -188,8 +220,79 @@ impl<const BUG: usize> World<BUG> {
         node.view.epoch = epoch;
         node.view.ring = self.rings.of(topology);
         node.replica.epoch = epoch;
-        node.replica.serving = own.state == NodeState::Active;
+        let counts = Sink::<BUG>::DEVIATION == Deviation::RecoveringCounted;
+        let recovers = |node: &&NodeNumber| topology.nodes[*node].state == NodeState::Recovering && !counts;
+        let recovering: Vec<NodeNumber> = topology.nodes.keys().filter(recovers).copied().collect();
+        let own_recovers = recovering.contains(&node.number);
+        node.view.set_recovering(recovering);
+        node.replica.standing = if own_recovers { Standing::Recovering } else { Standing::Active };
+        if !own_recovers {
+            node.recovery = None;
+        } else if node.recovery.is_none() {
+            node.recovery = Some(Recovery::new(Duration::from_millis(100)));
+        }
         node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
         self.carry_out(number);
+        self.recover(number);
+    }
+
+    /// Lets a node that recovers ask for what it lacks, and say so when it lacks nothing.
+    pub(crate) fn recover(&mut self, number: usize) {
+        let now = Timestamp(self.now_ns);
+        let node = &mut self.nodes[number];
+        let Some(recovery) = &mut node.recovery else { return };
+        let mut asked = Vec::new();
+        recovery.go_on(now, &node.view, |to, fetch| asked.push((to, fetch)));
+        let one = Sink::<BUG>::DEVIATION == Deviation::RecoveredFromOne && recovery.finished() > 0;
+        let (whole, life) = (one || recovery.is_whole(&node.view), node.life);
+        if whole {
+            self.plan(self.now_ns, Event::Report { node: number, life });
+        } else if let Some(Timestamp(at_ns)) = recovery.next_timeout() {
+            self.plan(at_ns.max(self.now_ns + MS), Event::Recover { node: number, life });
+        }
+        for (to, fetch) in asked {
+            let to = self.index_of(to).expect("it is in the topology");
+            let mut bytes = Vec::new();
+            encode_fetch(&fetch, &mut bytes);
+            let to_life = self.nodes[to].life;
+            self.send(number, to, to_life, bytes, Some(0));
+        }
+    }
+
+    /// Hands a page over to a node that recovers, or says why not.
+    pub(crate) fn hand_over(&mut self, number: usize, asker: usize, asker_life: u32, fetch: &Fetch) {
+        let (node, wants) = (&self.nodes[number], self.nodes[asker].number);
+        let mut bytes = Vec::new();
+        if fetch.epoch == node.replica.epoch && node.replica.standing == Standing::Active {
+            let mut page = PageWriter::begin(fetch.operation, &mut bytes);
+            let wanted = |token| node.view.ring.preference_list(token).contains(&wants);
+            let next = node.store.stream(fetch.from, wanted, |key, cell| {
+                page.push(key, &cell);
+                page.bytes() < PAGE_BYTES
+            });
+            page.finish(next);
+        } else {
+            let verdict = Said::Refused(Obstacle::Epoch(node.replica.epoch));
+            encode_answer(&Answer { operation: fetch.operation, verdict }, &mut bytes);
+        }
+        self.send(number, asker, asker_life, bytes, Some(REPEATED_WITHIN_NS));
+    }
+
+    /// Merges a page that has come.
+    pub(crate) fn take_page(&mut self, number: usize, from: usize, page: &Page<'_>) {
+        let from = self.nodes[from].number;
+        let node = &mut self.nodes[number];
+        let Some(recovery) = &mut node.recovery else { return };
+        let latest = page.cells.iter().map(|(_, cell)| cell.version.stamp.wall()).max().unwrap_or_default();
+        node.wanted = node.wanted.max(latest);
+        if !recovery.awaits(from, page.operation) || latest > node.ceiling {
+            return;
+        }
+        let now = WallTime(0);
+        if page.cells.iter().all(|(key, cell)| Cells::merge(&node.store, key, cell, now).is_ok()) {
+            recovery.page(from, page.operation, page.next);
+            self.count.pages += 1;
+        }
+        self.recover(number);
     }
 }

@@ -19,6 +19,10 @@ pub(crate) struct Count {
     pub(crate) unknown: u64,
     /// How often a node went on under another epoch.
     pub(crate) epochs: u64,
+    /// How often a node came back without its data.
+    pub(crate) memories_lost: u64,
+    /// Pages that nodes that recovered were handed.
+    pub(crate) pages: u64,
     /// Terms in which somebody led.
     pub(crate) elected: u64,
     /// Faults that were injected, by kind.
@@ -33,6 +37,8 @@ impl Total for Count {
         self.unknown += other.unknown;
         self.epochs += other.epochs;
         self.elected += other.elected;
+        self.pages += other.pages;
+        self.memories_lost += other.memories_lost;
         for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
             *ours += theirs;
         }

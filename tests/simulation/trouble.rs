@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use annulus::cluster::coordinator::Orders;
 use annulus::cluster::deviation::Deviation;
+use annulus::cluster::replica::Standing;
 use annulus::cluster::topology::TopologyLog;
 use annulus::types::{Timestamp, WriterId};
 
 use crate::agenda::Event;
 use crate::clients::CLIENTS;
 use crate::faults::{Fault, Kind};
-use crate::node::{Sink, Told};
+use crate::node::{Node, Sink, Told};
 use crate::world::{MS, World};
 
 impl<const BUG: usize> World<BUG> {
@@ -76,7 +77,14 @@ impl<const BUG: usize> World<BUG> {
                 *slow = slow.saturating_add_signed(sign);
             }
             Kind::Crash if begins => self.crash(node),
-            Kind::Crash => self.restart(node, measure < 0),
+            Kind::Amnesia if begins => {
+                let whole =
+                    |node: &Node| node.up && node.entered && node.replica.standing == Standing::Active;
+                let loses = self.nodes.iter().all(whole);
+                self.crash(node);
+                self.nodes[node].keeps_data &= !loses;
+            }
+            Kind::Crash | Kind::Amnesia => self.restart(node, measure < 0),
             Kind::ClockJump => self.nodes[node].clock_error_ms += i64::from(sign) * measure * 2,
             Kind::ClockDrift => self.nodes[node].clock_drift_ppm += i64::from(sign) * measure,
             Kind::DiskStall => {
@@ -115,6 +123,8 @@ impl<const BUG: usize> World<BUG> {
         if !node.up {
             return;
         }
+        // What a life lost is known once the log has that life.
+        node.keeps_data |= node.entered;
         (node.up, node.life, node.down_since_ns) = (false, node.life + 1, self.now_ns);
         node.deferred.clear();
         for client in 0..CLIENTS {
@@ -148,6 +158,7 @@ impl<const BUG: usize> World<BUG> {
             node.coordinator.become_writer(writer);
             node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
         }
+        self.count.memories_lost += u64::from(!self.nodes[number].keeps_data);
         self.consult(number, TopologyLog::handle_timeout);
         let life = self.nodes[number].life;
         self.plan(self.now_ns, Event::Enter { node: number, life });

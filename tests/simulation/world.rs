@@ -212,7 +212,10 @@ impl<const BUG: usize> World<BUG> {
                 self.logs_sleep.as_mut().expect("just seen").push(event);
             }
             // The thread of the log waits for the disk.
-            Event::Hear { to: node, .. } | Event::Look { node, .. } | Event::Enter { node, .. }
+            Event::Hear { to: node, .. }
+            | Event::Look { node, .. }
+            | Event::Enter { node, .. }
+            | Event::Report { node, .. }
                 if self.nodes[node].disk_stalled > 0 =>
             {
                 self.nodes[node].deferred.push(event);
@@ -222,6 +225,8 @@ impl<const BUG: usize> World<BUG> {
             | Event::Hear { to: node, .. }
             | Event::Look { node, .. }
             | Event::Enter { node, .. }
+            | Event::Report { node, .. }
+            | Event::Recover { node, .. }
             | Event::Adopt { node, .. }
                 if self.nodes[node].paused > 0 =>
             {
@@ -250,6 +255,16 @@ impl<const BUG: usize> World<BUG> {
             Event::Enter { node, life } => {
                 if self.lives(node, life) {
                     self.enter(node);
+                }
+            }
+            Event::Report { node, life } => {
+                if self.lives(node, life) {
+                    self.report(node);
+                }
+            }
+            Event::Recover { node, life } => {
+                if self.lives(node, life) {
+                    self.recover(node);
                 }
             }
             Event::Adopt { node, life } => {
@@ -319,6 +334,8 @@ impl<const BUG: usize> World<BUG> {
                 node.coordinator.propose(tag, hash, &proposal, &mut self.sink);
                 self.carry_out(to);
             }
+            PeerMessage::Fetch(fetch) => self.hand_over(to, from, from_life, &fetch),
+            PeerMessage::Page(page) => self.take_page(to, from, &page),
             PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
         }
     }
@@ -359,7 +376,14 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
-    fn send(&mut self, from: usize, to: usize, to_life: u32, bytes: Vec<u8>, repeats_within_ns: Option<u64>) {
+    pub(crate) fn send(
+        &mut self,
+        from: usize,
+        to: usize,
+        to_life: u32,
+        bytes: Vec<u8>,
+        repeats_within_ns: Option<u64>,
+    ) {
         assert!(self.count.traffic.messages < MESSAGES_MAX, "somebody asks again and again, without end");
         let fate = self.network.send(
             &mut self.random,
@@ -477,8 +501,12 @@ impl<const BUG: usize> World<BUG> {
         node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
         if !reachable {
             node.coordinator.link_lost(target, &mut self.sink);
+            if let Some(recovery) = &mut node.recovery {
+                recovery.link_lost(target);
+            }
         }
         self.carry_out(number);
+        self.recover(number);
     }
 }
 

@@ -39,7 +39,7 @@ impl Read {
     pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         effort.new_round(turn);
         let reachable = effort.replicas.reachable(turn.view);
-        let own = effort.replicas.place_of(turn.view.own);
+        let own = effort.replicas.place_of(turn.view.own).filter(|&own| reachable.contains(own));
         let Some(first) = own.or_else(|| reachable.iter().next()) else { return self.refused(effort, turn) };
         self.ask(first, true, effort, turn);
         let others = if self.repairs { reachable.len() } else { effort.needed } - 1;

@@ -45,10 +45,19 @@ impl Replicas {
         nodes.iter().copied().find(|&node| view.is_reachable(node) && view.counts(node))
     }
 
-    /// Those that it is of use to send to.
+    /// Those that can be reached and count.
     pub(super) fn reachable(&self, view: &View) -> Set {
-        let reachable = |&place: &usize| view.is_reachable(self.nodes[place]);
-        (0..usize::from(self.count)).filter(reachable).fold(Set::default(), |mut set, place| {
+        self.those(|node| view.is_reachable(node) && view.counts(node))
+    }
+
+    /// Those that can be reached and are to be told what is written, and do not count.
+    pub(super) fn recovering(&self, view: &View) -> Set {
+        self.those(|node| view.is_reachable(node) && !view.counts(node))
+    }
+
+    fn those(&self, fits: impl Fn(NodeNumber) -> bool) -> Set {
+        let fits = |&place: &usize| fits(self.nodes[place]);
+        (0..usize::from(self.count)).filter(fits).fold(Set::default(), |mut set, place| {
             set.insert(place);
             set
         })

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::*;
-use crate::cluster::replica::{Accepted, Cells, Full, Merged, Replica};
+use crate::cluster::replica::{Accepted, Cells, Full, Merged, Replica, Standing};
 use crate::cluster::ring::{Member, Ring};
 use crate::message::Reply;
 use crate::message::peer::{Cell, Content, Inquiry, OperationId, Rank, Task};
@@ -260,7 +260,7 @@ impl World {
                 let inquiry = Inquiry { operation, epoch: Epoch(1), remaining_ms: 1000, key: &key, task };
                 let replica = Replica {
                     epoch: Epoch(1),
-                    serving: true,
+                    standing: Standing::Active,
                     drift_max: Duration::from_secs(1),
                     ceiling: WallTime(u64::MAX),
                     stopped_ms: 0,

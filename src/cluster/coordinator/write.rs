@@ -21,6 +21,8 @@ pub(super) struct Write {
     highest: Stamp,
     /// The own replica, while it is not asked yet.
     held_back: Option<usize>,
+    /// Came back without their data, and are not told yet.
+    recovering: Set,
     obstacle: Option<Obstacle>,
     /// Whether any replica may have applied any version of this write.
     touched: bool,
@@ -37,6 +39,7 @@ impl Write {
             superseded: Set::default(),
             highest: Stamp::default(),
             held_back: None,
+            recovering: Set::default(),
             obstacle: None,
             touched: false,
             existed: false,
@@ -62,7 +65,8 @@ impl Write {
         effort.new_round(turn);
         (self.applied, self.superseded) = (Set::default(), Set::default());
         let mut targets = effort.replicas.reachable(turn.view);
-        self.held_back = effort.replicas.place_of(turn.view.own);
+        self.recovering = effort.replicas.recovering(turn.view);
+        self.held_back = effort.replicas.place_of(turn.view.own).filter(|&own| targets.contains(own));
         if let Some(own) = self.held_back {
             targets.remove(own);
         }
@@ -87,6 +91,7 @@ impl Write {
                 if let Some(own) = self.held_back.take() {
                     self.send(own, effort, turn);
                 }
+                self.tell_recovering(effort, turn);
             }
             Verdict::Superseded { .. } if O::DEVIATION == Deviation::SupersededAcknowledged => {
                 self.applied.insert(place);
@@ -176,6 +181,15 @@ impl Write {
         }
         // As long as somebody may have applied it, it is not known to be refused.
         if effort.pending.is_empty() { self.refused(effort, turn) } else { Step::Wait }
+    }
+
+    /// Tells those who came back without their data; what they answer counts for nothing. Not before another has applied
+    /// it: a write that is refused is nowhere.
+    fn tell_recovering<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) {
+        for place in std::mem::take(&mut self.recovering).iter() {
+            self.send(place, effort, turn);
+            effort.pending.remove(place);
+        }
     }
 
     #[inline]

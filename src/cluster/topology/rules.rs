@@ -41,6 +41,8 @@ impl Topology {
             Command::Enter(entrance) => self.enter(entrance),
             Command::Set(Setting::DriftMaxMs(ms)) => self.settings.drift_max_ms = *ms,
             Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms = *ms,
+            Command::Recovered { node, .. } if !self.has(command) => self.recovered(*node),
+            Command::Recovered { .. } => {}
             Command::Remove { node } => _ = self.nodes.remove(node),
         }
         Ok(())
@@ -61,6 +63,10 @@ impl Topology {
             Command::Set(Setting::OperationTimeoutMs(ms)) => {
                 within("an operation's time", *ms, OPERATION_TIMEOUT_MS_BOUNDS)
             }
+            Command::Recovered { node, incarnation } => match self.nodes.get(node) {
+                Some(present) if present.incarnation == *incarnation => Ok(()),
+                _ => Err(Denial::LifeOver(*node)),
+            },
             Command::Remove { node } => match self.nodes.get(node) {
                 Some(present) if present.state != NodeState::Joined => Err(Denial::OwnsRanges(*node)),
                 _ => Ok(()),
@@ -77,6 +83,9 @@ impl Topology {
             }
             Command::Set(Setting::DriftMaxMs(ms)) => self.settings.drift_max_ms == *ms,
             Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms == *ms,
+            Command::Recovered { node, incarnation } => self.nodes.get(node).is_some_and(|present| {
+                present.incarnation == *incarnation && present.state == NodeState::Active
+            }),
             Command::Remove { node } => !self.nodes.contains_key(node),
         }
     }
@@ -171,20 +180,26 @@ impl Topology {
         Zone(u16::try_from(place).expect("each node brings one zone at most, and nodes have 16-bit numbers"))
     }
 
-    /// Opens the cluster when enough nodes have come, and again, empty, when no copy of anything is left.
+    /// Opens the cluster when enough nodes have come.
     fn open_if_due(&mut self) {
         if !self.open && self.nodes.len() >= usize::from(self.settings.opens_with) {
             self.open = true;
             self.epoch.0 += 1;
             self.nodes.values_mut().for_each(|node| node.state = NodeState::Active);
         }
-        let owners = || self.nodes.values().filter(|node| node.state != NodeState::Joined);
-        if self.open && owners().all(|node| node.state == NodeState::Recovering) {
-            self.losses += 1;
-            self.epoch.0 += 1;
-            for node in self.nodes.values_mut().filter(|node| node.state == NodeState::Recovering) {
-                node.state = NodeState::Active;
-            }
+    }
+
+    /// Lets a node count again that has got back what it can.
+    fn recovered(&mut self, node: NodeNumber) {
+        let ring = self.ring();
+        let enough = ring.replicas() - (ring.replicas() / 2 + 1) + 1;
+        let active = |other: &&NodeNumber| self.nodes[*other].state == NodeState::Active;
+        let mut own = ring.arcs().filter(|(_, list)| list.contains(&node));
+        let lossy = own.any(|(_, list)| list.iter().filter(active).count() < enough);
+        self.losses += u32::from(lossy);
+        self.epoch.0 += 1;
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.state = NodeState::Active;
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) enum Message {
     Serve(TcpStream, Handshake),
     /// A client wants this carried out for the whole cluster.
     Ask(Command),
+    /// This node has got back what it had lost.
+    Recovered,
     /// The node is to stop.
     Stop,
 }
@@ -223,6 +225,12 @@ impl Control {
                     self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
                 }
                 Message::Ask(command) => self.wanted.add(now, command),
+                Message::Recovered => {
+                    let (node, topology) = (self.metadata.number, self.log.topology());
+                    let incarnation = topology.nodes.get(&node).map(|node| node.incarnation);
+                    let command = incarnation.map(|incarnation| Command::Recovered { node, incarnation });
+                    command.into_iter().for_each(|command| self.wanted.add(now, command));
+                }
                 Message::Stop => {}
             }
         }

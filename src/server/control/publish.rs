@@ -12,6 +12,7 @@ use std::time::Duration;
 use mio::Token;
 
 use super::{Control, LINKS};
+use crate::cluster::replica::Standing;
 use crate::cluster::ring::Ring;
 use crate::message::topology::{Node, NodeState};
 use crate::server::link::Link;
@@ -70,7 +71,11 @@ impl Control {
             epoch: topology.epoch,
             ring,
             incarnation: node.map(|node| node.incarnation),
-            serving: serves && node.is_some_and(|node| node.state == NodeState::Active),
+            standing: match node.map(|node| node.state) {
+                Some(NodeState::Active) if serves => Standing::Active,
+                Some(NodeState::Recovering) if serves => Standing::Recovering,
+                _ => Standing::Absent,
+            },
             addresses,
             dead: self.dead(),
             recovering,

@@ -89,7 +89,7 @@ pub(super) fn begin(
                     shape: Shape::Native(id),
                 };
                 let hash = engine.shared.store.hash(key);
-                replication.begin(&engine.shared, engine.now, waiter, key, hash, wanted, &action);
+                replication.begin(&engine.shared, waiter, key, hash, wanted, &action);
             }
             (Some(_), _) => known.push((part, refused(engine, id, &request, TWICE))),
             (None, _) if request == Request::Ping => {

@@ -4,6 +4,7 @@
 //! worker of a node, so that its ballots do not compete with each other.
 
 use crate::cluster::coordinator::ClientTag;
+use crate::cluster::replica::Standing;
 use crate::message::Refusal;
 use crate::message::peer::{Answer, Obstacle, OperationId, Proposal, Told, Verdict};
 use crate::protocol::peer::{PeerMessage, encode_answer};
@@ -130,7 +131,7 @@ impl Replication {
                 Waiting::Asker(Asker { destination: Destination::Guest { slot, serial }, operation });
             let refusal = if proposal.epoch != self.view.epoch {
                 Some(Obstacle::Epoch(self.view.epoch))
-            } else if !self.replica.serving {
+            } else if self.replica.standing != Standing::Active {
                 Some(Obstacle::NotServing)
             } else {
                 None

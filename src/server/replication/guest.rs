@@ -8,6 +8,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 
 use crate::cluster::replica::Replica;
+use crate::cluster::view::View;
 use crate::config::link::HANDSHAKE_TIMEOUT;
 use crate::protocol::Limits;
 use crate::protocol::handshake::{
@@ -17,9 +18,10 @@ use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_answer, 
 use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
 use crate::server::replication::errands::OwnedProposal;
+use crate::server::replication::streaming::hand_over;
 use crate::server::roster::Roster;
 use crate::store::Store;
-use crate::types::{Timestamp, WallTime};
+use crate::types::{NodeNumber, Timestamp, WallTime};
 
 /// Whether a guest is this worker's.
 pub(super) enum Welcome {
@@ -38,11 +40,30 @@ pub(super) struct Guest {
     pub(super) queued: bool,
     /// Tells it from those that had its slot before.
     pub(super) serial: u64,
+    /// Who it is, once it is welcome.
+    node: NodeNumber,
+}
+
+/// What a guest is served from.
+pub(super) struct Host<'h> {
+    pub(super) roster: &'h Roster,
+    pub(super) replica: &'h Replica,
+    pub(super) view: &'h View,
+    pub(super) store: &'h Store,
+    pub(super) wall: WallTime,
+    pub(super) limits: &'h Limits,
 }
 
 impl Guest {
     pub(super) fn new(stream: TcpStream, now: Timestamp, serial: u64) -> Self {
-        Self { wire: Wire::new(stream), since: now, welcomed: false, queued: false, serial }
+        Self {
+            wire: Wire::new(stream),
+            since: now,
+            welcomed: false,
+            queued: false,
+            serial,
+            node: NodeNumber(0),
+        }
     }
 
     /// Notes what an event says.
@@ -75,13 +96,10 @@ impl Guest {
     /// The link is to be closed.
     pub(super) fn attend(
         &mut self,
-        roster: &Roster,
-        replica: &Replica,
-        store: &Store,
-        wall: WallTime,
-        limits: &Limits,
+        host: &Host<'_>,
         proposals: &mut Vec<OwnedProposal>,
     ) -> Result<Welcome, LinkError> {
+        let Host { roster, replica, view, store, wall, limits } = *host;
         let ended = self.wire.receive();
         if !self.welcomed {
             let Some(bytes) = self.wire.take::<HANDSHAKE_BYTES>() else {
@@ -101,11 +119,17 @@ impl Guest {
                 proposals.push(OwnedProposal::of(&proposal));
                 Ok(())
             }
+            PeerMessage::Fetch(fetch) => {
+                hand_over(self.node, &fetch, roster, replica, view, store, output);
+                Ok(())
+            }
             PeerMessage::Heartbeat(Heartbeat::Call) => {
                 encode_heartbeat(Heartbeat::Response, output);
                 Ok(())
             }
-            PeerMessage::Answer(_) | PeerMessage::Heartbeat(Heartbeat::Response) => Err(LinkError::Misplaced),
+            PeerMessage::Answer(_) | PeerMessage::Page(_) | PeerMessage::Heartbeat(Heartbeat::Response) => {
+                Err(LinkError::Misplaced)
+            }
         })?;
         self.wire.flush()?;
         Ok(ended.map(|_| Welcome::Stays)?)
@@ -126,7 +150,10 @@ impl Guest {
             Ok(theirs) if matches!(theirs.purpose, Purpose::Control | Purpose::Join) => {
                 return Ok(Some(theirs));
             }
-            Ok(theirs) if theirs.purpose == Purpose::Hello => roster.accept(&theirs),
+            Ok(theirs) if theirs.purpose == Purpose::Hello => {
+                self.node = theirs.node;
+                roster.accept(&theirs)
+            }
             Ok(_) => return Err(LinkError::Misplaced),
             Err(ProtocolError { field: Field::ProtocolVersion, .. }) => Err(LinkRefusal::Version),
             Err(error) => return Err(error.into()),

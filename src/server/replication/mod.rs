@@ -17,6 +17,7 @@ mod guest;
 mod judge;
 mod outbox;
 mod requests;
+mod streaming;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
@@ -28,10 +29,10 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::cluster::coordinator::Coordinator;
-use crate::cluster::replica::Replica;
+use crate::cluster::replica::{Replica, Standing};
 use crate::cluster::ring::Ring;
 use crate::cluster::view::View;
-use crate::config::{CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits, link::GUESTS_MAX};
+use crate::config::{CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits, link::GUESTS_MAX, recovery::PAGE_BYTES};
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal};
@@ -50,9 +51,10 @@ pub(crate) use outbox::{Finished, OperationResult};
 pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
 
 use errands::OwnedProposal;
-use guest::{Guest, Welcome};
+use guest::{Guest, Host, Welcome};
 use judge::{CHANGE_OVERHEAD_BYTES_MAX, Judge};
 use outbox::{Outbox, Waiting};
+use streaming::Recovering;
 
 /// Tokens from here on are of links to other nodes, by number.
 pub(crate) const LINKS: usize = 1 << 62;
@@ -86,6 +88,8 @@ pub(crate) struct Replication {
     guests_seen: u64,
     /// What others want proposed, by the slots and numbers of their links.
     proposals: Vec<(usize, u64, OwnedProposal)>,
+    /// How it gets back what it lost, if it did and this worker sees to it.
+    recovery: Option<Recovering>,
     /// Who waits for what other workers propose.
     tickets: Slab<Waiting>,
     listener: TcpListener,
@@ -120,8 +124,8 @@ impl Replication {
         let frame_limits = FrameLimits {
             key_bytes_max: bounded(limits.key_bytes_max),
             value_bytes_max: bounded(limits.value_bytes_max),
-            // A change has its key twice: beside it and in it.
-            frame_bytes_max: bounded(2 * limits.key_bytes_max + limits.value_bytes_max)
+            // A change has its key twice, beside it and in it; a page is full before its last cell.
+            frame_bytes_max: bounded(2 * limits.key_bytes_max + limits.value_bytes_max + PAGE_BYTES)
                 .saturating_add(PEER_OVERHEAD_BYTES_MAX + CHANGE_OVERHEAD_BYTES_MAX),
             batch_count_max: 0,
         };
@@ -133,7 +137,7 @@ impl Replication {
             coordinator,
             replica: Replica {
                 epoch: Epoch(0),
-                serving: false,
+                standing: Standing::Absent,
                 drift_max: DRIFT_MAX_DEFAULT,
                 ceiling: WallTime(0),
                 stopped_ms: 0,
@@ -144,6 +148,7 @@ impl Replication {
             guests: Slab::new(),
             guests_seen: 0,
             proposals: Vec::new(),
+            recovery: None,
             tickets: Slab::new(),
             listener,
             accepting: false,
@@ -162,8 +167,8 @@ impl Replication {
             self.coordinator.become_writer(writer.expect("the log gives no incarnation beyond the bound"));
         }
         self.coordinator.set_timeout(outlook.operation_timeout);
-        let Outlook { epoch, serving, drift_max, .. } = *outlook;
-        self.replica = Replica { epoch, serving, drift_max, ..self.replica };
+        let Outlook { epoch, standing, drift_max, .. } = *outlook;
+        self.replica = Replica { epoch, standing, drift_max, ..self.replica };
         let numbers = outlook.addresses.keys().chain([&self.roster.own.node]);
         let numbers =
             numbers.map(|number| usize::from(number.0) + 1).max().unwrap_or(0).max(self.links.len());
@@ -188,6 +193,7 @@ impl Replication {
         let outbox = &mut self.outbox;
         self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
         self.look_around_at = now;
+        self.consider_recovery(now);
     }
 
     /// Starts to listen for other nodes.
@@ -264,16 +270,18 @@ impl Replication {
         // What it asks itself has not waited.
         self.replica.stopped_ms = 0;
         self.take_proposals(shared);
-        self.attend_links(now, registry);
+        self.attend_links(now, registry, store, wall);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);
         // What is answered here may order more of the own replica.
         while self.serve_own(wall, store) {}
         self.send(now);
         self.tell_askers(shared);
+        self.roster.note_adopted(self.index as usize, self.replica.epoch);
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
             self.guests.retain(|_, guest| !guest.is_late(now));
+            self.fetch(now);
         }
     }
 
@@ -318,8 +326,9 @@ impl Replication {
             let Some(guest) = self.guests.get_mut(slot) else { continue };
             guest.queued = false;
             let mut proposals = Vec::new();
-            let (roster, replica) = (&self.roster, &self.replica);
-            let attended = guest.attend(roster, replica, store, wall, &self.limits, &mut proposals);
+            let Self { roster, replica, view, limits, .. } = self;
+            let host = Host { roster, replica, view, store, wall, limits };
+            let attended = guest.attend(&host, &mut proposals);
             let serial = guest.serial;
             self.proposals.extend(proposals.into_iter().map(|proposal| (slot, serial, proposal)));
             match attended {
@@ -351,7 +360,8 @@ impl Replication {
         }
     }
 
-    fn attend_links(&mut self, now: Timestamp, registry: &Registry) {
+    fn attend_links(&mut self, now: Timestamp, registry: &Registry, store: &Store, wall: WallTime) {
+        let mut pages = 0;
         for number in 0..self.links.len() {
             let node = NodeNumber(number as u16);
             let Some(link) = &mut self.links[number] else { continue };
@@ -363,6 +373,7 @@ impl Replication {
                 None => Ok(()),
                 Some(wire) => {
                     let (coordinator, outbox) = (&mut self.coordinator, &mut self.outbox);
+                    let (recovering, roster) = (&mut self.recovery, &self.roster);
                     wire.frames(&self.limits, |frame, _| match decode_peer(frame, &self.limits)? {
                         PeerMessage::Answer(answer) => {
                             coordinator.answer(node, &answer, outbox);
@@ -370,7 +381,15 @@ impl Replication {
                         }
                         // That it came is all that it says.
                         PeerMessage::Heartbeat(Heartbeat::Response) => Ok(()),
+                        PeerMessage::Page(page) => {
+                            pages += 1;
+                            if let Some(recovering) = recovering.as_mut() {
+                                recovering.take(node, &page, roster, store, wall);
+                            }
+                            Ok(())
+                        }
                         PeerMessage::Inquiry(_)
+                        | PeerMessage::Fetch(_)
                         | PeerMessage::Proposal(_)
                         | PeerMessage::Heartbeat(Heartbeat::Call) => Err(LinkError::Misplaced),
                     })
@@ -381,6 +400,9 @@ impl Replication {
                 let change = link.lose(now, &error);
                 self.note_change(node, change);
             }
+        }
+        if pages > 0 {
+            self.go_on_recovering(now);
         }
     }
 
@@ -435,6 +457,9 @@ impl Replication {
         self.roster.note_link(node, up);
         let outbox = &mut self.outbox;
         self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
+        if let Some(recovering) = self.recovery.as_mut().filter(|_| !up) {
+            recovering.machine.link_lost(node);
+        }
         if !up {
             self.outbox.staged[usize::from(node.0)].clear();
             let outbox = &mut self.outbox;

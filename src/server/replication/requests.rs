@@ -23,7 +23,7 @@ use crate::server::replication::batch;
 use crate::server::replication::conversation::Combine;
 use crate::server::replication::judge::{self, CHANGE_OVERHEAD_BYTES_MAX};
 use crate::server::replication::outbox::{Shape, Waiter, Waiting};
-use crate::types::{KeyHash, Level, Timestamp, WallTime};
+use crate::types::{KeyHash, Level, WallTime};
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -272,7 +272,7 @@ fn carry_out(
             begun: engine.now,
             shape: plan.shape,
         };
-        replication.begin(&engine.shared, engine.now, waiter, key, hash, level, want);
+        replication.begin(&engine.shared, waiter, key, hash, level, want);
     }
     Begun::Yes
 }
@@ -382,7 +382,6 @@ impl super::Replication {
     pub(super) fn begin(
         &mut self,
         shared: &Shared,
-        now: Timestamp,
         waiter: Waiter,
         key: &[u8],
         hash: KeyHash,
@@ -403,6 +402,6 @@ impl super::Replication {
         let outbox = &mut self.outbox;
         let client = outbox.expect(waiter);
         let ask = Ask { client, key, hash, level, action };
-        self.coordinator.begin(now, &ask, outbox);
+        self.coordinator.begin(waiter.begun, &ask, outbox);
     }
 }

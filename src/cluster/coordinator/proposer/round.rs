@@ -218,7 +218,8 @@ impl Proposer {
             return;
         }
         let reachable = self.replicas.reachable(turn.view);
-        let first = self.replicas.place_of(turn.view.own).or_else(|| reachable.iter().next());
+        let own = self.replicas.place_of(turn.view.own).filter(|&own| reachable.contains(own));
+        let first = own.or_else(|| reachable.iter().next());
         for place in reachable.iter() {
             self.send_prepare(place, Some(place) == first, turn);
         }

@@ -113,16 +113,32 @@ fn who_comes_back_with_its_data_counts_as_it_did() {
 }
 
 #[test]
-fn when_no_copy_is_left_the_cluster_opens_again_empty() {
+fn who_has_recovered_counts_again_and_what_was_lost_is_counted() {
     let mut topology = open();
     for (name, number) in [("a", 1), ("b", 2)] {
         let again = Entrance { was: Some(NodeNumber(number)), ..entrance(name, 10 + u64::from(number)) };
         enter(&mut topology, &again).unwrap();
-        assert_eq!(topology.losses, 0);
     }
     enter(&mut topology, &Entrance { was: Some(NodeNumber(3)), ..entrance("c", 13) }).unwrap();
-    assert_eq!(topology.losses, 1);
-    assert!(topology.nodes.values().all(|node| node.state == NodeState::Active));
+    assert!(topology.nodes.values().all(|node| node.state == NodeState::Recovering));
+    let recovered = |topology: &Topology, number: u16| Command::Recovered {
+        node: NodeNumber(number),
+        incarnation: node(topology, number).incarnation,
+    };
+    for (number, losses) in [(1, 1), (2, 2), (3, 2)] {
+        let (command, before) = (recovered(&topology, number), topology.epoch);
+        assert!(!topology.has(&command));
+        topology.apply(&command).unwrap();
+        assert!(topology.has(&command));
+        assert_eq!((topology.losses, topology.epoch), (losses, Epoch(before.0 + 1)));
+        let once = topology.clone();
+        topology.apply(&command).unwrap();
+        assert_eq!(topology, once, "the same command again changes nothing");
+    }
+    let over = recovered(&topology, 2);
+    enter(&mut topology, &Entrance { was: Some(NodeNumber(2)), ..entrance("b", 22) }).unwrap();
+    assert_eq!(topology.apply(&over), Err(Denial::LifeOver(NodeNumber(2))));
+    assert_eq!(node(&topology, 2).state, NodeState::Recovering);
 }
 
 #[test]

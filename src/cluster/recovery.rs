@@ -1,0 +1,180 @@
+//! Recovery: how a node that came back without its data gets it from the other replicas, before it counts again.
+//!
+//! Invariants: a node is whole when, of each range that it holds, so many of the other replicas have handed over all
+//! they have that every write that a majority acknowledged in its life before is among it; each of them under the epoch
+//! of its present life or a later one, under which nothing counts that it said before. What comes is merged, so the
+//! order of sources and pages makes no difference, nor does a page that comes twice. A source whose link is lost begins
+//! again. One page of a source is under way at a time.
+//!
+//! With N replicas and majorities of W, N-W+1 others suffice; if fewer count, because others lost their data too, all
+//! that do are enough: what is lost then is lost, and the topology log counts it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cluster::view::View;
+use crate::message::peer::{Fetch, OperationId};
+use crate::types::{NodeNumber, Timestamp, Token};
+
+/// How far a source is.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    /// Where it goes on; `None`: it has handed over everything.
+    next: Option<Token>,
+    /// The page that is under way, and when it was asked for.
+    asked: Option<(u32, Timestamp)>,
+}
+
+/// The recovery of one node's present life.
+#[derive(Debug)]
+pub struct Recovery {
+    sources: BTreeMap<NodeNumber, Source>,
+    rounds: u32,
+    /// How long a page may take before it is asked for again.
+    patience: Duration,
+}
+
+impl Recovery {
+    /// One that has nothing yet.
+    #[must_use]
+    pub fn new(patience: Duration) -> Self {
+        Self { sources: BTreeMap::new(), rounds: 0, patience }
+    }
+
+    /// Asks every source for its next page that can be asked and has none under way.
+    pub fn go_on(&mut self, now: Timestamp, view: &View, mut ask: impl FnMut(NodeNumber, Fetch)) {
+        for node in sources(view) {
+            if !view.is_reachable(node) || !view.counts(node) {
+                continue;
+            }
+            let source = self.sources.entry(node).or_insert(Source { next: Some(Token(0)), asked: None });
+            let Some(from) = source.next else { continue };
+            if source.asked.is_some_and(|(_, at)| now < at.after(self.patience)) {
+                continue;
+            }
+            self.rounds = self.rounds.wrapping_add(1);
+            source.asked = Some((self.rounds, now));
+            let operation = OperationId { slot: 0, round: self.rounds };
+            ask(node, Fetch { operation, epoch: view.epoch, from });
+        }
+    }
+
+    /// Takes note of a page whose cells have been merged.
+    pub fn page(&mut self, from: NodeNumber, operation: OperationId, next: Option<Token>) {
+        let Some(source) = self.sources.get_mut(&from) else { return };
+        if source.asked.is_some_and(|(round, _)| round == operation.round) {
+            *source = Source { next, asked: None };
+        }
+    }
+
+    /// Whether a page is the one that was asked for last: others may be of a process that has ended since.
+    #[must_use]
+    pub fn awaits(&self, from: NodeNumber, operation: OperationId) -> bool {
+        let source = self.sources.get(&from);
+        source.is_some_and(|source| source.asked.is_some_and(|(round, _)| round == operation.round))
+    }
+
+    /// A source whose link was lost begins again, unless it has handed over everything.
+    pub fn link_lost(&mut self, node: NodeNumber) {
+        self.sources.retain(|&source, state| source != node || state.next.is_none());
+    }
+
+    /// When it wants to be looked at again, if a page takes long.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let waits = |source: &Source| source.asked.map(|(_, at)| at.after(self.patience));
+        self.sources.values().filter_map(waits).min()
+    }
+
+    /// Sources that have handed over everything.
+    #[must_use]
+    pub fn finished(&self) -> usize {
+        self.sources.values().filter(|source| source.next.is_none()).count()
+    }
+
+    /// Whether the node has all that it takes to count again.
+    #[must_use]
+    pub fn is_whole(&self, view: &View) -> bool {
+        let replicas = view.ring.replicas();
+        let enough = replicas - (replicas / 2 + 1) + 1;
+        view.ring.arcs().filter(|(_, list)| list.contains(&view.own)).all(|(_, list)| {
+            let others = || list.iter().filter(|&&node| node != view.own && view.counts(node));
+            let done =
+                |node: &&NodeNumber| self.sources.get(node).is_some_and(|source| source.next.is_none());
+            others().filter(done).count() >= enough.min(others().count())
+        })
+    }
+}
+
+/// The nodes that hold anything that the own node holds.
+fn sources(view: &View) -> impl Iterator<Item = NodeNumber> {
+    let shared = view.ring.arcs().filter(|(_, list)| list.contains(&view.own));
+    let mut nodes: Vec<NodeNumber> =
+        shared.flat_map(|(_, list)| list.iter().copied()).filter(|&node| node != view.own).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ring::{Member, Ring};
+    use crate::types::{Epoch, Zone};
+    use std::num::NonZeroUsize;
+    use std::sync::Arc;
+
+    fn view(nodes: u16, recovering: &[u16]) -> View {
+        let numbers = || (1..=nodes).map(NodeNumber);
+        let member = |node| Member { node, seat: node, zone: Zone(0), virtual_nodes: 8 };
+        let members: Vec<Member> = numbers().map(member).collect();
+        let ring = Ring::new(&members, NonZeroUsize::new(3).unwrap(), 7);
+        let mut view = View::new(Epoch(4), Arc::new(ring), NodeNumber(1), numbers());
+        view.set_recovering(recovering.iter().copied().map(NodeNumber));
+        view
+    }
+
+    fn ask(recovery: &mut Recovery, now: u64, view: &View) -> Vec<(u16, Fetch)> {
+        let mut asked = Vec::new();
+        recovery.go_on(Timestamp(now), view, |node, fetch| asked.push((node.0, fetch)));
+        asked
+    }
+
+    #[test]
+    fn both_others_of_three_hand_over_everything() {
+        let view = view(3, &[1]);
+        let mut recovery = Recovery::new(Duration::from_nanos(100));
+        let asked = ask(&mut recovery, 0, &view);
+        assert_eq!(asked.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [2, 3]);
+        assert!(asked.iter().all(|(_, fetch)| fetch.from == Token(0) && fetch.epoch == Epoch(4)));
+        assert!(ask(&mut recovery, 50, &view).is_empty(), "one page at a time");
+        recovery.page(NodeNumber(2), asked[0].1.operation, Some(Token(9)));
+        let more = ask(&mut recovery, 60, &view);
+        assert_eq!((more.len(), more[0].0, more[0].1.from), (1, 2, Token(9)));
+        recovery.page(NodeNumber(2), asked[0].1.operation, None);
+        assert!(!recovery.is_whole(&view), "a page that comes late says nothing");
+        recovery.page(NodeNumber(2), more[0].1.operation, None);
+        assert!(!recovery.is_whole(&view));
+        recovery.page(NodeNumber(3), asked[1].1.operation, Some(Token(5)));
+        recovery.link_lost(NodeNumber(3));
+        recovery.link_lost(NodeNumber(2));
+        let again = ask(&mut recovery, 70, &view);
+        assert_eq!((again.len(), again[0].0, again[0].1.from), (1, 3, Token(0)), "it begins again");
+        assert_eq!(ask(&mut recovery, 170, &view).len(), 1, "what takes long is asked for again");
+        let last = recovery.rounds;
+        recovery.page(NodeNumber(3), OperationId { slot: 0, round: last }, None);
+        assert!(recovery.is_whole(&view));
+    }
+
+    #[test]
+    fn who_has_lost_everything_too_is_not_waited_for() {
+        let mut recovery = Recovery::new(Duration::from_nanos(100));
+        assert!(recovery.is_whole(&view(3, &[1, 2, 3])), "nobody has anything");
+        let view = view(3, &[1, 3]);
+        assert!(!recovery.is_whole(&view));
+        let asked = ask(&mut recovery, 0, &view);
+        assert_eq!((asked.len(), asked[0].0), (1, 2));
+        recovery.page(NodeNumber(2), asked[0].1.operation, None);
+        assert!(recovery.is_whole(&view));
+    }
+}

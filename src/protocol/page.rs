@@ -1,0 +1,179 @@
+//! Pages of cells that one node hands over to another, to bytes and back.
+//!
+//! Invariant: a page is looked through whole before any of it is used, so that walking it cannot fail; its cells stand
+//! as they came, one after the other: content, lengths of key and value, version, expiry if there is one, key, value.
+
+use super::codec::{Malformed, Reader, version_bytes, wire_length};
+use super::frame::{begin_frame, finish_frame};
+use super::peer::{content_of, kind_of, put_head, value_of};
+use super::{Fault, Field, Limits};
+use crate::message::peer::{Cell, Kind, OperationId};
+use crate::types::Token;
+
+/// The number of the kind.
+pub(super) const PAGE: u8 = 24;
+
+/// A page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Page<'a> {
+    /// What it was asked for with.
+    pub operation: OperationId,
+    /// Where to go on; `None`: this was the last one.
+    pub next: Option<Token>,
+    /// Its cells.
+    pub cells: Cells<'a>,
+}
+
+/// The cells of a page, still encoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cells<'a>(&'a [u8]);
+
+impl<'a> Cells<'a> {
+    /// Each with its key.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Cell<'a>)> {
+        let mut reader = Reader::new(self.0);
+        std::iter::from_fn(move || if reader.is_empty() { None } else { cell(&mut reader).ok() })
+    }
+}
+
+/// A page that is being written.
+pub struct PageWriter<'o> {
+    out: &'o mut Vec<u8>,
+    frame: usize,
+    next: usize,
+    cells: usize,
+}
+
+impl<'o> PageWriter<'o> {
+    /// Begins a page at the end of `out`.
+    pub fn begin(operation: OperationId, out: &'o mut Vec<u8>) -> Self {
+        let frame = begin_frame(out);
+        put_head(PAGE, 0, 0, operation, out);
+        let next = out.len();
+        out.extend_from_slice(&[0; 8]);
+        Self { frame, next, cells: out.len(), out }
+    }
+
+    /// Adds a cell.
+    pub fn push(&mut self, key: &[u8], cell: &Cell<'_>) {
+        let (value, kind) = (value_of(cell), cell.summary().kind);
+        self.out.push(content_of(&kind));
+        self.out.extend_from_slice(&wire_length(key.len()).to_le_bytes());
+        self.out.extend_from_slice(&wire_length(value.len()).to_le_bytes());
+        self.out.extend_from_slice(&version_bytes(cell.version));
+        if let Kind::Value { expires_at: Some(at) } = kind {
+            self.out.extend_from_slice(&at.0.to_le_bytes());
+        }
+        self.out.extend_from_slice(key);
+        self.out.extend_from_slice(value);
+    }
+
+    /// Bytes of the cells so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.out.len() - self.cells
+    }
+
+    /// Ends the page, and says where to go on. No page but the last goes on at 0.
+    pub fn finish(self, next: Option<Token>) {
+        self.out[self.next..self.next + 8].copy_from_slice(&next.map_or(0, |next| next.0).to_le_bytes());
+        finish_frame(self.frame, 0, self.out);
+    }
+}
+
+/// Reads what stands behind the head of a page.
+pub(super) fn page<'a>(
+    operation: OperationId,
+    mut reader: Reader<'a>,
+    limits: &Limits,
+) -> Result<Page<'a>, Malformed> {
+    let next = Some(Token(reader.u64(Field::Operands)?)).filter(|next| next.0 != 0);
+    let cells = reader.rest();
+    let mut walk = Reader::new(cells);
+    while !walk.is_empty() {
+        let (key, cell) = cell(&mut walk)?;
+        if key.len() > limits.key_bytes_max as usize {
+            return Err(Malformed::new(Field::Key, Fault::TooLarge));
+        }
+        if value_of(&cell).len() > limits.value_bytes_max as usize {
+            return Err(Malformed::new(Field::Value, Fault::TooLarge));
+        }
+    }
+    Ok(Page { operation, next, cells: Cells(cells) })
+}
+
+fn cell<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Cell<'a>), Malformed> {
+    let content = reader.u8(Field::Header)?;
+    let (key_bytes, value_bytes) = (reader.u32(Field::Key)?, reader.u32(Field::Value)?);
+    let version = reader.version(Field::Version)?;
+    let kind = kind_of(content, reader)?;
+    let key = reader.bytes(key_bytes, Field::Key)?;
+    let value = reader.bytes(value_bytes, Field::Value)?;
+    let is_value = matches!(kind, Kind::Value { .. });
+    if !is_value && !value.is_empty() {
+        return Err(Malformed::new(Field::Value, Fault::Misplaced));
+    }
+    Ok((key, Cell { version, content: kind.with(value) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::peer::Content;
+    use crate::protocol::frame::{Frame, Split, split_frame};
+    use crate::protocol::peer::{PeerMessage, decode_peer};
+    use crate::types::{Stamp, Version, WallTime, WriterId};
+
+    const OPERATION: OperationId = OperationId { slot: 0, round: 7 };
+
+    fn cells() -> Vec<(Vec<u8>, Cell<'static>)> {
+        let version = |stamp| Version { stamp: Stamp(stamp), writer: WriterId(3) };
+        let value = |value: &'static [u8], expires_at| Content::Value { value, expires_at };
+        let contents =
+            [value(b"v", None), value(b"", Some(WallTime(9))), Content::Expired, Content::Tombstone];
+        (1..)
+            .zip(contents)
+            .map(|(at, content)| (vec![b'k'; at], Cell { version: version(at as u64), content }))
+            .collect()
+    }
+
+    fn encoded(next: Option<Token>) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = PageWriter::begin(OPERATION, &mut out);
+        cells().iter().for_each(|(key, cell)| writer.push(key, cell));
+        writer.finish(next);
+        out
+    }
+
+    fn frame(bytes: &[u8]) -> Frame<'_> {
+        match split_frame(bytes, &Limits::default()) {
+            Ok(Split::Frame(frame)) => frame,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_page_comes_back_as_it_was() {
+        for next in [None, Some(Token(5))] {
+            let bytes = encoded(next);
+            let Ok(PeerMessage::Page(page)) = decode_peer(frame(&bytes), &Limits::default()) else {
+                panic!("it is a page")
+            };
+            assert_eq!((page.operation, page.next), (OPERATION, next));
+            let expected = cells();
+            assert!(page.cells.iter().eq(expected.iter().map(|(key, cell)| (key.as_slice(), *cell))));
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_cut_off_or_holds_too_much_is_an_error() {
+        let bytes = encoded(None);
+        let limits = Limits { key_bytes_max: 3, ..Limits::default() };
+        assert_eq!(decode_peer(frame(&bytes), &limits).unwrap_err().field, Field::Key);
+        let mut cut = bytes.clone();
+        cut.truncate(bytes.len() - 1);
+        let length = (cut.len() as u32 - 4).to_le_bytes();
+        cut[..4].copy_from_slice(&length);
+        assert!(decode_peer(frame(&cut), &Limits::default()).is_err());
+    }
+}
