@@ -8,12 +8,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annulus::cluster::coordinator::{Action, Ask, ClientTag, Coordinator, Order, Orders};
+use annulus::cluster::coordinator::{
+    Action, Ask, ClientTag, Coordinator, Decided, Decision, Order, Orders, Question,
+};
 use annulus::cluster::ring::{Member, Ring};
 use annulus::cluster::view::View;
 use annulus::config::CoordinatorConfig;
 use annulus::hybrid_clock::HybridClock;
-use annulus::message::peer::{Answer, Cell, Content, Inquiry, OperationId, Task, Verdict};
+use annulus::message::peer::{Answer, Cell, Content, Inquiry, Kind, OperationId, Task, Verdict};
 use annulus::protocol::Limits;
 use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::peer::{decode_peer, encode_answer, encode_inquiry};
@@ -23,6 +25,8 @@ use dashmap::DashMap;
 
 const SEED: u64 = 3;
 const ENTRIES: u64 = 1_000_000;
+/// The number of a key that node 0 proposes for.
+const PROPOSED: u64 = 1;
 const VALUE: [u8; 64] = [b'v'; 64];
 
 fn key(number: u64) -> [u8; 16] {
@@ -43,6 +47,8 @@ enum Asked {
     Cell,
     Version,
     Write,
+    Promise,
+    Acceptance,
 }
 
 impl Orders for Replicas {
@@ -53,6 +59,8 @@ impl Orders for Replicas {
                     Task::Read => Asked::Cell,
                     Task::ReadVersion => Asked::Version,
                     Task::Write(_) | Task::Repair(_) => Asked::Write,
+                    Task::Prepare { .. } => Asked::Promise,
+                    Task::Accept { .. } => Asked::Acceptance,
                 };
                 self.asked.push((to, inquiry.operation, asked));
             }
@@ -60,7 +68,17 @@ impl Orders for Replicas {
                 black_box(outcome);
                 self.replies += 1;
             }
+            Order::Told { reply, .. } => {
+                black_box(reply);
+                self.replies += 1;
+            }
+            Order::Propose { .. } => unreachable!("this node proposes"),
         }
+    }
+
+    fn decide(&mut self, question: &Question<'_>, decision: &mut Decision) -> Decided {
+        decision.value.extend_from_slice(question.change);
+        Decided::Store(Kind::Value { expires_at: None })
     }
 }
 
@@ -80,7 +98,9 @@ fn coordinator() -> Coordinator {
 fn carry_out(coordinator: &mut Coordinator, replicas: &mut Replicas, now: u64, action: Action<'_>) {
     let cell =
         Cell { version: Version::default(), content: Content::Value { value: &VALUE, expires_at: None } };
-    let key = key(now % ENTRIES);
+    // What is agreed on is one key that this node proposes for.
+    let number = if matches!(action, Action::Change { .. }) { PROPOSED } else { now % ENTRIES };
+    let key = key(number);
     let hash = KeyHash::of(&key, SEED);
     let ask = Ask { client: ClientTag(now), key: &key, hash, level: Level::Quorum, action };
     coordinator.begin(Timestamp(now * 1000), &ask, replicas);
@@ -90,6 +110,8 @@ fn carry_out(coordinator: &mut Coordinator, replicas: &mut Replicas, now: u64, a
                 Asked::Cell => Verdict::Cell(Some(cell)),
                 Asked::Version => Verdict::Summary(Some(cell.summary())),
                 Asked::Write => Verdict::Applied { existed: true },
+                Asked::Promise => Verdict::Summary(None),
+                Asked::Acceptance => Verdict::Accepted { rides: true },
             };
             coordinator.answer(node, &Answer { operation, verdict }, replicas);
         }
@@ -105,8 +127,12 @@ fn operations(criterion: &mut Criterion) {
         let mut random = fastrand::Rng::with_seed(1);
         bencher.iter(|| map.get(&key(random.u64(..ENTRIES))[..]).map(|found| found[0]));
     });
-    for (name, action) in [("get", Action::Get), ("put", Action::Put { value: &VALUE, expires_at: None })] {
-        group.bench_function(format!("{name} at quorum, three replicas"), |bencher| {
+    for (name, action) in [
+        ("get at quorum", Action::Get),
+        ("put at quorum", Action::Put { value: &VALUE, expires_at: None }),
+        ("change by agreement of an undisturbed key", Action::Change { change: &VALUE }),
+    ] {
+        group.bench_function(format!("{name}, three replicas"), |bencher| {
             let (mut coordinator, mut replicas, mut now) = (coordinator(), Replicas::default(), 0);
             bencher.iter(|| {
                 now += 1;
@@ -131,11 +157,14 @@ fn codec(criterion: &mut Criterion) {
         ("read version", Task::ReadVersion),
         ("write of 64 bytes", Task::Write(cell)),
         ("repair of 64 bytes", Task::Repair(cell)),
+        ("prepare", Task::Prepare { ballot: Version::default(), whole: true }),
+        ("accept of 64 bytes", Task::Accept { cell, next: None }),
     ];
     let verdicts = [
         ("cell of 64 bytes", Verdict::Cell(Some(cell))),
         ("summary", Verdict::Summary(Some(cell.summary()))),
         ("applied", Verdict::Applied { existed: true }),
+        ("accepted", Verdict::Accepted { rides: true }),
         ("superseded", Verdict::Superseded { by: Version::default() }),
     ];
     let mut bytes = Vec::new();

@@ -1,23 +1,27 @@
 //! Pins the bytes that nodes say to each other and keep on disk: a change that fails here makes nodes of before and
 //! after unable to talk, or to read their metadata, and needs another version number.
 
+use annulus::message::Refusal;
 use annulus::message::consensus::{
     Change, Electorate, Entry, Image, Kind as RaftKind, Message, Role, Snapshot,
 };
 use annulus::message::control::{Control, TimeTold, Told};
 use annulus::message::metadata::Metadata;
 use annulus::message::peer::{
-    Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
+    Answer, Cell, Content, Fetch, Inquiry, Kind, Obstacle, OperationId, Proposal, Rank, Summary, Task,
+    Told as Became, Verdict,
 };
 use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, Topology};
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
+use annulus::protocol::page::PageWriter;
 use annulus::protocol::peer::{
-    Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry,
+    Heartbeat, PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry,
+    encode_proposal,
 };
-use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Stamp, Version, WallTime, WriterId};
+use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Stamp, Token, Version, WallTime, WriterId};
 
 const OPERATION: OperationId = OperationId { slot: 0x0201, round: 0x0403 };
 const VERSION: Version = Version { stamp: Stamp(0x0198_C868_E500_0002), writer: WriterId(0x0401) };
@@ -125,6 +129,64 @@ fn answers() {
 }
 
 #[test]
+fn agreement() {
+    inquiry_is(
+        Task::Prepare { ballot: VERSION, whole: true },
+        "27 00 00 00 06 01 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
+        68 C8 98 01 01 04 00 00 6B 65 79",
+    );
+    let value = cell(Content::Value { value: b"v", expires_at: None });
+    inquiry_is(
+        Task::Accept { cell: value, next: None },
+        "34 00 00 00 07 01 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 00 00 00 00 \
+        00 00 00 00 00 00 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 6B 65 79 76",
+    );
+    inquiry_is(
+        Task::Accept { cell: cell(Content::Tombstone), next: Some(VERSION) },
+        "33 00 00 00 07 04 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
+        68 C8 98 01 01 04 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 6B 65 79",
+    );
+    answer_is(Verdict::Accepted { rides: true }, "0C 00 00 00 16 01 00 00 01 02 00 00 03 04 00 00");
+    answer_is(Verdict::Told(Became::Done(b":1")), "0E 00 00 00 17 00 00 00 01 02 00 00 03 04 00 00 3A 31");
+    answer_is(Verdict::Told(Became::Unknown), "0C 00 00 00 17 01 00 00 01 02 00 00 03 04 00 00");
+    answer_is(
+        Verdict::Told(Became::Refused(Refusal::Unavailable)),
+        "0C 00 00 00 17 02 00 00 01 02 00 00 03 04 00 00",
+    );
+    answer_is(Verdict::Refused(Obstacle::NotPromised), "0C 00 00 00 14 06 00 00 01 02 00 00 03 04 00 00");
+    answer_is(Verdict::Refused(Obstacle::Promised), "0C 00 00 00 14 07 00 00 01 02 00 00 03 04 00 00");
+    let epoch = Epoch(5);
+    let proposal = Proposal { operation: OPERATION, epoch, remaining_ms: 9, key: b"key", change: Some(b"c") };
+    let mut out = Vec::new();
+    encode_proposal(&proposal, &mut out);
+    assert_eq!(
+        hex(&out),
+        "1C 00 00 00 08 01 09 00 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 6B 65 79 63"
+    );
+}
+
+#[test]
+fn recovery() {
+    let mut out = Vec::new();
+    encode_fetch(&Fetch { operation: OPERATION, epoch: Epoch(5), from: Token(0x0706) }, &mut out);
+    assert_eq!(
+        hex(&out),
+        "1C 00 00 00 09 00 00 00 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 06 07 00 00 00 00 00 00"
+    );
+    let mut out = Vec::new();
+    let mut page = PageWriter::begin(OPERATION, &mut out);
+    page.push(b"key", &cell(Content::Value { value: b"v", expires_at: Some(EXPIRES_AT) }));
+    page.push(b"k", &cell(Content::Tombstone));
+    page.finish(Some(Token(0x0908)));
+    assert_eq!(
+        hex(&out),
+        "4B 00 00 00 18 00 00 00 01 02 00 00 03 04 00 00 08 09 00 00 00 00 00 00 02 03 00 00 00 01 00 00 \
+        00 02 00 00 E5 68 C8 98 01 01 04 00 00 00 F0 68 C8 98 01 00 00 6B 65 79 76 04 01 00 00 00 00 00 \
+        00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 6B"
+    );
+}
+
+#[test]
 fn heartbeats() {
     for (heartbeat, golden) in [
         (Heartbeat::Call, "0C 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00"),
@@ -171,8 +233,8 @@ fn control_messages() {
     control_is(Control::Gossip(vec![1, 2]), "0A 00 00 00 40 00 00 00 00 00 00 00 01 02");
     control_is(
         Control::Ask(Box::new(Command::Enter(entrance()))),
-        "2F 00 00 00 42 00 00 00 00 00 00 00 00 02 6E 31 82 02 01 01 00 00 7F 00 00 01 CC 3A 01 00 00 00 \
-        00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 01 61 80 02",
+        "30 00 00 00 42 00 00 00 00 00 00 00 00 02 6E 31 82 02 01 01 00 00 00 7F 00 00 01 CC 3A 01 00 00 \
+        00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 01 61 80 02",
     );
     control_is(
         Control::Ask(Box::new(Command::Set(Setting::DriftMaxMs(500)))),
@@ -180,7 +242,7 @@ fn control_messages() {
     );
     control_is(
         Control::Ask(Box::new(Command::Remove { node: NodeNumber(3) })),
-        "0A 00 00 00 42 00 00 00 00 00 00 00 02 03",
+        "0A 00 00 00 42 00 00 00 00 00 00 00 03 03",
     );
     control_is(
         Control::Told(Box::new(Told::Done(topology()))),
@@ -233,7 +295,7 @@ fn metadata() {
     let bytes = encode_metadata(&metadata);
     assert_eq!(
         hex(&bytes),
-        "41 4E 4E 55 4C 55 53 4D 01 00 00 00 00 00 00 00 65 12 63 7E F1 76 FD B9 02 6E 31 01 05 03 01 01 \
+        "41 4E 4E 55 4C 55 53 4D 02 00 00 00 00 00 00 00 65 12 63 7E F1 76 FD B9 02 6E 31 01 05 03 01 01 \
         09 09 02 01 01 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 01 01 02 6E 31 01 82 02 00 7F 00 00 \
         01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 01 01 01 61 02 02 \
         01 03 0A 02 01 01 02"

@@ -478,6 +478,7 @@ mod tests {
         tasks
             .into_iter()
             .map(inquiry)
+            .chain([PeerMessage::Fetch(fetch)])
             .chain(proposals)
             .chain(verdicts.into_iter().map(answer))
             .chain(heartbeats)

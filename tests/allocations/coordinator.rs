@@ -28,6 +28,7 @@ impl Orders for Replicas {
                 self.asked.push((to, inquiry.operation, writes));
             }
             Order::Reply { .. } => self.replies += 1,
+            Order::Propose { .. } | Order::Told { .. } => unreachable!("nothing is agreed on here"),
         }
     }
 }

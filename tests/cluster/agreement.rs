@@ -74,6 +74,9 @@ fn increments_of_many_connections_are_counted_once_each() {
     assert_eq!((0..KEYS).map(&mut number).sum::<i64>(), CONNECTIONS as i64 * EACH);
 }
 
+/// How long clients count before and after a node is killed.
+const PHASE: Duration = Duration::from_millis(700);
+
 /// What a client was told of its increments.
 #[derive(Clone, Copy, Default)]
 struct Told {
@@ -108,7 +111,7 @@ fn increments_are_accounted_for_while_nodes_are_killed() {
                         {
                             Some(Reply::Integer(_)) => told.done += 1,
                             Some(Reply::Error(error)) if error.starts_with("UNAVAILABLE ") => {
-                                told.refused += 1
+                                told.refused += 1;
                             }
                             Some(Reply::Error(error)) if error.starts_with("TIMEOUT ") => told.unknown += 1,
                             Some(other) => panic!("{other:?}"),
@@ -123,9 +126,11 @@ fn increments_are_accounted_for_while_nodes_are_killed() {
                 })
             })
             .collect();
-        thread::sleep(Duration::from_millis(700));
+        // The load goes on meanwhile: this is how long it is counted.
+        thread::sleep(PHASE);
         kill(cluster_then.nodes[2].child.id(), Signal::KILL);
-        thread::sleep(Duration::from_millis(700));
+        // As before.
+        thread::sleep(PHASE);
         stop.store(true, Ordering::Relaxed);
         crowd.into_iter().map(|client| client.join().expect("it counts")).collect::<Vec<_>>()
     });

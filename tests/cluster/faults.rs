@@ -120,7 +120,7 @@ fn a_node_that_lost_its_data_gets_it_back_before_it_counts() {
         cluster.serves_again(node);
         let mut client = cluster.resp(node);
         for number in 1..KEYS {
-            assert_eq!(client.call(&["GET", &key(number)]), Reply::bulk(&"value".repeat(20)), "{number}");
+            assert_eq!(client.call(&["GET", &key(number)]), Reply::bulk("value".repeat(20)), "{number}");
         }
         assert_eq!(client.call(&["GET", &key(0)]), Reply::Null);
         assert!(matches!(client.call(&["INCR", "counter"]), Reply::Integer(2..)));

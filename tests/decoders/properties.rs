@@ -13,6 +13,7 @@ use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
+use annulus::protocol::page::PageWriter;
 use annulus::protocol::peer::{
     PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry, encode_proposal,
 };

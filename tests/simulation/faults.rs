@@ -1,6 +1,7 @@
 //! What goes wrong, when, and where: drawn from a seed before anything runs.
 //!
-//! Invariant: a plan has a crash, with or without memory, and at least two other kinds of fault, and every fault ends before healing begins.
+//! Invariant: a plan has a crash, with or without memory, and at least two other kinds of fault, and every fault ends
+//! before healing begins.
 
 use std::fmt;
 

@@ -17,6 +17,7 @@ mod network;
 mod node;
 mod seeded_bugs;
 mod seeds;
+mod service;
 mod topology;
 mod trace;
 mod trouble;
@@ -61,7 +62,8 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     let operations = count.operations();
     println!(
         "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
-         {} doubled, {} late), {} leaders elected, {} epochs adopted, {} memories lost, {} pages handed over: {:.0} seeds and {:.0} operations a core-second",
+         {} doubled, {} late), {} leaders elected, {} epochs adopted, \
+         {} memories lost, {} pages handed over: {:.0} seeds and {:.0} operations a core-second",
         count.done,
         count.refused,
         count.unknown,

@@ -39,10 +39,10 @@ const OPERATIONS_MIN: u64 = 320;
 const QUIET_NS: u64 = 60_000_000_000;
 
 /// How long an operation may take once the world is whole.
-const HEALED_NS: u64 = 2_000_000_000;
+pub(crate) const HEALED_NS: u64 = 2_000_000_000;
 
 /// A client that has heard nothing for so long of a node that was never down nor paused will never hear.
-const REPLY_NS_MAX: u64 = 8_000_000_000;
+pub(crate) const REPLY_NS_MAX: u64 = 8_000_000_000;
 
 /// Messages of a run at most: a hundred times as many as most have.
 const MESSAGES_MAX: u64 = 1_000_000;
@@ -58,13 +58,13 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) faults: Vec<Fault>,
-    healing: bool,
+    pub(crate) healing: bool,
     pub(crate) rings: Rings,
     pub(crate) leaders: Leaders,
     /// Nothing happens to logs: they wait until clocks are right again.
     logs_sleep: Option<Vec<Event>>,
     /// The longest pause between two operations of a client.
-    think_ns_max: u64,
+    pub(crate) think_ns_max: u64,
     pub(crate) sink: Sink<BUG>,
     limits: Limits,
     pub(crate) trace: Trace,
@@ -169,19 +169,6 @@ impl<const BUG: usize> World<BUG> {
         self.count.elected = self.leaders.count();
     }
 
-    /// Asks for something in a world that is whole: it must be done.
-    fn serve_healed(&mut self, client: usize, wish: Wish) {
-        let node = self.random.usize(..self.nodes.len());
-        let (done_before, deadline_ns) = (self.count.done, self.now_ns + HEALED_NS);
-        self.ask(client, node, wish);
-        while self.clients.clients[client].waiting.is_some() && self.now_ns < deadline_ns {
-            self.step();
-        }
-        if self.count.done == done_before {
-            self.complain(format!("{wish:?} at node {node} is not done though nothing is wrong any more"));
-        }
-    }
-
     fn run_until(&mut self, until_ns: u64) {
         while self.agenda.next_ns().is_some_and(|next_ns| next_ns <= until_ns) {
             self.step();
@@ -204,7 +191,7 @@ impl<const BUG: usize> World<BUG> {
         self.agenda.plan(at_ns, event);
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let Some((now_ns, event)) = self.agenda.take() else { return };
         self.now_ns = now_ns;
         match event {
@@ -404,88 +391,6 @@ impl<const BUG: usize> World<BUG> {
         }
     }
 
-    /// Lets a client do what it does next.
-    fn go_on(&mut self, client: usize) {
-        if self.healing || self.clients.clients[client].waiting.is_some() {
-            return;
-        }
-        // Most of the time a client stays with its node.
-        let home = client % self.nodes.len();
-        let node = if self.random.u8(..4) > 0 { home } else { self.random.usize(..self.nodes.len()) };
-        if !self.nodes[node].up {
-            let later_ns = self.now_ns + self.random.u64(MS..20 * MS);
-            return self.plan(later_ns, Event::Client { client });
-        }
-        let wish = self.clients.wish(&mut self.random);
-        self.ask(client, node, wish);
-    }
-
-    fn ask(&mut self, client: usize, number: usize, wish: Wish) {
-        let begun = self.clients.begin(client, number, wish, self.now_ns);
-        self.trace.note(self.now_ns, &[4, client as u64, number as u64], || {
-            format!("client {client} asks node {number}: {wish:?}")
-        });
-        self.plan(self.now_ns + REPLY_NS_MAX, Event::Impatient { client, begun });
-        let node = &mut self.nodes[number];
-        node.observe(self.now_ns);
-        let key = name_of(wish.key);
-        let value;
-        let change;
-        let action = match wish.ask {
-            Ask::Read => Action::Get,
-            ask if wish.level == Level::Linearizable => {
-                change = changes::bytes_of(ask);
-                Action::Change { change: &change }
-            }
-            Ask::Write { value: number, .. } => {
-                value = number.to_le_bytes();
-                Action::Put { value: &value, expires_at: None }
-            }
-            Ask::Remove { .. } => Action::Remove,
-            _ => Action::Get,
-        };
-        let tag = ClientTag((client as u64) << 32 | begun);
-        let hash = node.store.hash(&key);
-        let request = Request { client: tag, key: &key, hash, level: wish.level, action };
-        node.coordinator.begin(Timestamp(self.now_ns), &request, &mut self.sink);
-        self.carry_out(number);
-    }
-
-    /// Tells a client what became of its operation, if it still waits for that.
-    pub(crate) fn tell(&mut self, client: usize, begun: u64, told: Told) {
-        let state = &self.clients.clients[client];
-        if state.begun != begun || state.waiting.is_none() {
-            return self.complain(format!("client {client} is told twice, or what it did not ask"));
-        }
-        self.trace.note(self.now_ns, &[5, client as u64], || format!("client {client} is told {told:?}"));
-        if let (Told::Written(version), Some((_, node, _))) = (&told, state.waiting)
-            && version.stamp.wall() > self.nodes[node].ceiling
-        {
-            let why = format!("node {node} issued {version:?}");
-            self.beyond_ceiling.get_or_insert(why);
-        }
-        match &told {
-            Told::Refused => self.count.refused += 1,
-            Told::Unknown => self.count.unknown += 1,
-            Told::Written(_) | Told::Changed(_) | Told::Value(..) | Told::Nothing => self.count.done += 1,
-        }
-        if !self.clients.finish(client, told, self.now_ns) {
-            self.complain(format!("client {client} is told what it did not ask"));
-        }
-        let next_ns = self.now_ns + self.random.u64(..self.think_ns_max);
-        self.plan(next_ns, Event::Client { client });
-    }
-
-    /// A client has waited long: unless its node was paused meanwhile, that is a fault of ours.
-    fn doubt(&mut self, client: usize, begun: u64) {
-        let state = &self.clients.clients[client];
-        if state.begun == begun
-            && let Some((_, node, _)) = state.waiting
-        {
-            self.complain(format!("client {client} hears nothing from node {node}, which is up"));
-        }
-    }
-
     /// A node notices whether it can reach another.
     fn notice(&mut self, number: usize, other: usize) {
         let reachable = self.nodes[other].up && self.network.is_whole(number, other);
@@ -508,9 +413,4 @@ impl<const BUG: usize> World<BUG> {
         self.carry_out(number);
         self.recover(number);
     }
-}
-
-/// The bytes of a key.
-pub(crate) fn name_of(key: Key) -> [u8; 8] {
-    key.0.to_le_bytes()
 }

@@ -183,8 +183,8 @@ impl Write {
         if effort.pending.is_empty() { self.refused(effort, turn) } else { Step::Wait }
     }
 
-    /// Tells those who came back without their data; what they answer counts for nothing. Not before another has applied
-    /// it: a write that is refused is nowhere.
+    /// Tells those who came back without their data; what they answer counts for nothing. Not before another has
+    /// applied it: a write that is refused is nowhere.
     fn tell_recovering<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) {
         for place in std::mem::take(&mut self.recovering).iter() {
             self.send(place, effort, turn);

@@ -1,7 +1,7 @@
 //! Changes that are proposed here on behalf of others: of clients of another worker, of clients of another node.
 //!
-//! Invariant: what is asked is told to whoever asked, once, if it is still there; changes of one key are proposed by one
-//! worker of a node, so that its ballots do not compete with each other.
+//! Invariant: what is asked is told to whoever asked, once, if it is still there; changes of one key are proposed by
+//! one worker of a node, so that its ballots do not compete with each other.
 
 use crate::cluster::coordinator::ClientTag;
 use crate::cluster::replica::Standing;

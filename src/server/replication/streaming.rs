@@ -1,8 +1,8 @@
 //! Handing over what another node lost, and getting back what this one did.
 //!
-//! Invariant: a page is handed over when every worker of this node has finished a turn under the epoch that it was asked
-//! under, so that nothing is acknowledged afterwards that counts in an epoch before; one worker of a node that recovers
-//! asks for pages, and merges them.
+//! Invariant: a page is handed over when every worker of this node has finished a turn under the epoch that it was
+//! asked under, so that nothing is acknowledged afterwards that counts in an epoch before; one worker of a node that
+//! recovers asks for pages, and merges them.
 
 use crate::cluster::recovery::Recovery;
 use crate::cluster::replica::{Replica, Standing};

@@ -4,7 +4,8 @@ use annulus::message::peer::Summary;
 use annulus::types::NodeNumber;
 
 use crate::clients::Clients;
-use crate::world::{World, name_of};
+use crate::service::name_of;
+use crate::world::World;
 
 pub(super) fn broken<const BUG: usize>(world: &World<BUG>) -> Option<String> {
     for key in Clients::keys() {

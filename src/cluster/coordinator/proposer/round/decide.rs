@@ -10,8 +10,8 @@ use crate::message::peer::{Kind, Rank, Summary};
 use crate::message::{Outcome, Refusal, Reply};
 
 impl Proposer {
-    /// Says what the key is to hold, most replicas having promised to take nothing below the ballot; if it `rides`, when
-    /// they accepted what is there. Whether they hold to that, only their acceptance tells.
+    /// Says what the key is to hold, most replicas having promised to take nothing below the ballot; if it `rides`,
+    /// when they accepted what is there. Whether they hold to that, only their acceptance tells.
     pub(super) fn decide<O: Orders>(&mut self, rides: bool, turn: &mut Turn<'_, O>) {
         let Some(front) = self.queue.front() else { return };
         let top = self.base.map(|base| base.rank.version);
