@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag, Orders};
+use annulus::cluster::coordinator::{ClientTag, Orders};
 use annulus::cluster::deviation::Deviation;
 use annulus::cluster::topology::TopologyLog;
-use annulus::history::{Ask, History, Key};
+use annulus::history::{Ask, History};
 use annulus::message::peer::{Answer, Obstacle, Verdict};
 use annulus::protocol::Limits;
 use annulus::protocol::frame::{Split, split_frame};
@@ -16,7 +16,6 @@ use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
 use annulus::types::{Level, Timestamp};
 
 use crate::agenda::{Agenda, Event};
-use crate::changes;
 use crate::clients::{CLIENTS, Clients, Wish};
 use crate::faults::{Fault, plan};
 use crate::invariants::one_leader_a_term::Leaders;
