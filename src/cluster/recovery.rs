@@ -16,6 +16,9 @@ use crate::cluster::view::View;
 use crate::message::peer::{Fetch, OperationId};
 use crate::types::{NodeNumber, Timestamp, Token};
 
+/// What tells its pages, and refusals of them, from answers to a coordinator's operations, of which there are fewer.
+const SLOT: u32 = 1 << 30;
+
 /// How far a source is.
 #[derive(Clone, Copy, Debug)]
 struct Source {
@@ -54,7 +57,7 @@ impl Recovery {
             }
             self.rounds = self.rounds.wrapping_add(1);
             source.asked = Some((self.rounds, now));
-            let operation = OperationId { slot: 0, round: self.rounds };
+            let operation = OperationId { slot: SLOT, round: self.rounds };
             ask(node, Fetch { operation, epoch: view.epoch, from });
         }
     }
@@ -162,7 +165,7 @@ mod tests {
         assert_eq!((again.len(), again[0].0, again[0].1.from), (1, 3, Token(0)), "it begins again");
         assert_eq!(ask(&mut recovery, 170, &view).len(), 1, "what takes long is asked for again");
         let last = recovery.rounds;
-        recovery.page(NodeNumber(3), OperationId { slot: 0, round: last }, None);
+        recovery.page(NodeNumber(3), OperationId { slot: SLOT, round: last }, None);
         assert!(recovery.is_whole(&view));
     }
 

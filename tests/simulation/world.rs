@@ -20,7 +20,7 @@ use crate::clients::{CLIENTS, Clients, Wish};
 use crate::faults::{Fault, plan};
 use crate::invariants::one_leader_a_term::Leaders;
 use crate::network::{Network, REPEATED_WITHIN_NS};
-use crate::node::{GUESTS, Guest, Node, Replicated, Sink, Told};
+use crate::node::{GUESTS, Guest, Node, Replicated, Sink};
 use crate::topology::{Rings, founded};
 use crate::trace::{Count, Trace};
 

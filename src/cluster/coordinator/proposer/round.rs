@@ -259,7 +259,8 @@ impl Proposer {
         let Some(place) = self.replicas.place_of(from) else { return };
         let verdict = &answer.verdict;
         if answer.operation.round == self.round {
-            if !self.pending.remove(place) {
+            // Who catches up answers twice.
+            if !self.pending.remove(place) && !self.is_idle() {
                 return;
             }
             self.whole.remove(place);
@@ -360,9 +361,24 @@ impl Proposer {
         }
         let reply = self.attempts.pop().map_or_else(Vec::new, |attempt| attempt.reply);
         let (next, riding) = (self.next, self.riding);
+        let asked = self.promised;
         self.tell(&reply, turn);
         self.late_round = self.round;
         self.ride(next, riding, turn);
+        self.catch_up(asked, turn);
+    }
+
+    /// Gives what was accepted to the replicas that were not asked, and lets them promise the next ballot too.
+    fn catch_up<O: Orders>(&mut self, asked: Set, turn: &mut Turn<'_, O>) {
+        let Some(base) = self.base else { return };
+        for place in self.replicas.reachable(turn.view).without(asked).iter() {
+            let value = std::mem::take(&mut self.value);
+            self.send(place, Task::Repair(base.with(&value)), turn);
+            self.value = value;
+            if let Some(ballot) = self.next {
+                self.send(place, Task::Prepare { ballot, whole: false }, turn);
+            }
+        }
     }
 
     /// Remembers what was promised for the next change.
@@ -385,6 +401,14 @@ impl Proposer {
             Verdict::Accepted { rides: true } if self.phase == Phase::Accepting => true,
             Verdict::Accepted { rides: true } if self.phase == Phase::Idle => {
                 self.riding.insert(place);
+                false
+            }
+            // It caught up, and has promised what will be the ballot.
+            Verdict::Summary(summary) if self.phase == Phase::Idle => {
+                let has = summary.map(|summary| summary.rank);
+                if self.next.is_some() && has <= self.base.map(|base| base.rank) {
+                    self.riding.insert(place);
+                }
                 false
             }
             _ => false,
