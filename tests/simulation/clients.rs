@@ -42,18 +42,26 @@ pub(crate) struct Clients {
     pub(crate) clients: [Client; CLIENTS],
     pub(crate) history: History,
     next_value: u64,
+    /// How many of ten wishes have to be agreed on.
+    agreed_of_ten: u8,
     /// The number that a key held that was read last.
     seen: u64,
 }
 
 impl Clients {
-    pub(crate) fn new() -> Self {
-        Self { clients: [Client::default(); CLIENTS], history: History::new(), next_value: 1, seen: 0 }
+    pub(crate) fn new(agreed_of_ten: u8) -> Self {
+        Self {
+            clients: [Client::default(); CLIENTS],
+            history: History::new(),
+            next_value: 1,
+            agreed_of_ten,
+            seen: 0,
+        }
     }
 
     /// What a client wants next.
     pub(crate) fn wish(&mut self, random: &mut fastrand::Rng) -> Wish {
-        if random.u8(..10) < 3 {
+        if random.u8(..10) < self.agreed_of_ten {
             return self.wish_agreement(random);
         }
         let contended = random.u8(..10) < 8;

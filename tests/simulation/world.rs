@@ -86,6 +86,7 @@ impl<const BUG: usize> World<BUG> {
         let image = founded(count);
         let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
         let faults = plan(&mut random, count, FAULTS_NS);
+        let agreed_of_ten = [1, 3, 7][random.usize(..3)];
         let think_ns_max = [2 * MS, 10 * MS, 40 * MS][random.usize(..3)];
         let mut world = Self {
             random,
@@ -93,7 +94,7 @@ impl<const BUG: usize> World<BUG> {
             agenda: Agenda::default(),
             network: Network::new(count),
             nodes,
-            clients: Clients::new(),
+            clients: Clients::new(agreed_of_ten),
             faults,
             healing: false,
             rings: Rings::default(),

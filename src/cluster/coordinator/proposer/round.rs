@@ -15,6 +15,7 @@
 //! ```
 
 mod decide;
+mod late;
 
 use std::collections::VecDeque;
 
@@ -259,8 +260,7 @@ impl Proposer {
         let Some(place) = self.replicas.place_of(from) else { return };
         let verdict = &answer.verdict;
         if answer.operation.round == self.round {
-            // Who catches up answers twice.
-            if !self.pending.remove(place) && !self.is_idle() {
+            if !self.pending.remove(place) {
                 return;
             }
             self.whole.remove(place);
@@ -368,55 +368,10 @@ impl Proposer {
         self.catch_up(asked, turn);
     }
 
-    /// Gives what was accepted to the replicas that were not asked, and lets them promise the next ballot too.
-    fn catch_up<O: Orders>(&mut self, asked: Set, turn: &mut Turn<'_, O>) {
-        let Some(base) = self.base else { return };
-        for place in self.replicas.reachable(turn.view).without(asked).iter() {
-            let value = std::mem::take(&mut self.value);
-            self.send(place, Task::Repair(base.with(&value)), turn);
-            self.value = value;
-            if let Some(ballot) = self.next {
-                self.send(place, Task::Prepare { ballot, whole: false }, turn);
-            }
-        }
-    }
-
     /// Remembers what was promised for the next change.
     fn ride<O>(&mut self, next: Option<Version>, riding: Set, turn: &Turn<'_, O>) {
         (self.next, self.riding) = (next, riding);
         self.rides_until = turn.now.after(turn.config.timeout);
-    }
-
-    /// Takes in what comes for the round before.
-    fn hear_late<O: Orders>(&mut self, place: usize, verdict: &Verdict<'_>, turn: &mut Turn<'_, O>) {
-        let promised = match *verdict {
-            // It promised the ballot, and had nothing higher than what was decided on.
-            Verdict::Cell(cell) if self.phase == Phase::Accepting => {
-                cell.map(|cell| cell.rank()) <= self.decided_on
-            }
-            Verdict::Summary(summary) if self.phase == Phase::Accepting => {
-                summary.map(|summary| summary.rank) <= self.decided_on
-            }
-            // It accepted what was there before, and promised what is the ballot now.
-            Verdict::Accepted { rides: true } if self.phase == Phase::Accepting => true,
-            Verdict::Accepted { rides: true } if self.phase == Phase::Idle => {
-                self.riding.insert(place);
-                false
-            }
-            // It caught up, and has promised what will be the ballot.
-            Verdict::Summary(summary) if self.phase == Phase::Idle => {
-                let has = summary.map(|summary| summary.rank);
-                if self.next.is_some() && has <= self.base.map(|base| base.rank) {
-                    self.riding.insert(place);
-                }
-                false
-            }
-            _ => false,
-        };
-        if promised && !self.promised.contains(place) {
-            self.promised.insert(place);
-            self.send_accept(place, turn);
-        }
     }
 
     fn forget_promises(&mut self) {
