@@ -32,16 +32,12 @@ pub enum Deviation {
     LostRoundsForgotten,
     /// A proposer knows the last of its own versions only.
     LastRoundRemembered,
-    /// What was promised and accepted in one epoch counts in the next.
-    RoundsAcrossEpochs,
     /// A condition that does not hold is reported, though most replicas may not hold what it was judged by.
     SettlingSkipped,
     /// A write-back that finds something newer counts as done.
     NewerCountsAsRepaired,
     /// A write-back that a promise is in the way of counts as done.
     PromisedCountsAsRepaired,
-    /// A replica accepts what was not promised, or no longer.
-    UnpromisedAccepted,
     /// A change is asked of another node when the link to the first is lost.
     ChangesRepeated,
     /// A node that came back without its data counts at once.

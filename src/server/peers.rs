@@ -35,7 +35,7 @@ impl Worker {
     #[cold]
     pub(super) fn adopt(&mut self, outlook: &Outlook) {
         if let Some(replication) = &mut self.engine.replication {
-            replication.adopt(self.engine.now, outlook);
+            replication.adopt(self.engine.now, outlook, &self.engine.shared.store);
         }
     }
 

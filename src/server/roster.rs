@@ -35,6 +35,8 @@ pub(crate) struct Outlook {
     pub(crate) dead: Vec<NodeNumber>,
     /// Those who own keys and do not count, because they came back without them.
     pub(crate) recovering: Vec<NodeNumber>,
+    /// Up to when versions may have been promised in the life before, if what it promised is lost.
+    pub(crate) fence: Option<WallTime>,
     /// How far ahead of this node's clock a new version may be.
     pub(crate) drift_max: Duration,
     /// How long an operation may take.

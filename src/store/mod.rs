@@ -125,6 +125,11 @@ impl Store {
         Self { promises: Promises::new(promises_max), ..self }
     }
 
+    /// Takes no version up to `fence` from now on, of any key: it may have promised as much in a life before.
+    pub fn raise_fence(&self, fence: Stamp) {
+        self.promises.raise_fence(fence);
+    }
+
     /// The hash under which `key` is kept.
     #[inline]
     #[must_use]

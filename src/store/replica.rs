@@ -32,7 +32,7 @@ impl Cells for Store {
         let hash = self.hash(key);
         let entry = self.table.entry(hash, key);
         let present = entry.cell().map(Cell::version).filter(|present| *present >= ballot);
-        let promised = self.promises.of(hash).filter(|promised| *promised > ballot);
+        let promised = self.promises.binding(hash).filter(|promised| *promised > ballot);
         if let Some(by) = present.max(promised) {
             return read(Err(by));
         }
@@ -49,14 +49,15 @@ impl Cells for Store {
     ) -> Result<Accepted, Full> {
         let hash = self.hash(key);
         let entry = self.table.entry(hash, key);
-        let (present, promised) = (entry.cell().map(Cell::version), self.promises.of(hash));
+        let present = entry.cell().map(Cell::version);
         if present == Some(cell.version) {
-            return Ok(Accepted::Stored { rides: next.is_some() && promised == next });
+            let rides = next.is_some_and(|next| self.promises.is_promised(hash, next));
+            return Ok(Accepted::Stored { rides });
         }
-        if let Some(by) = present.max(promised).filter(|by| *by > cell.version) {
+        if let Some(by) = present.max(self.promises.binding(hash)).filter(|by| *by > cell.version) {
             return Ok(Accepted::Superseded { by });
         }
-        if promised != Some(cell.version) {
+        if !self.promises.is_promised(hash, cell.version) {
             return Ok(Accepted::NotPromised);
         }
         let promise = || match next {
@@ -94,7 +95,7 @@ impl Store {
                 return Ok(if by == cell.rank() { stored } else { Merged::Superseded { by } });
             }
         }
-        if let Some(ballot) = self.promises.of(hash).filter(|ballot| *ballot > cell.version) {
+        if let Some(ballot) = self.promises.binding(hash).filter(|ballot| *ballot > cell.version) {
             return Ok(Merged::Promised { ballot });
         }
         let existed = self.put(entry, key, cell, now, || ())?;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use annulus::cluster::coordinator::{ClientTag, Coordinator, Decided, Decision, Order, Orders, Question};
 use annulus::cluster::deviation::Deviation;
 use annulus::cluster::recovery::Recovery;
-use annulus::cluster::replica::{Accepted, Cells, Full, Merged, Replica, Standing};
+use annulus::cluster::replica::{Replica, Standing};
 use annulus::cluster::ring::Ring;
 use annulus::cluster::topology::TopologyLog;
 use annulus::cluster::view::View;
 use annulus::config::{CoordinatorConfig, ShardCount, StoreConfig};
 use annulus::hybrid_clock::HybridClock;
 use annulus::message::consensus::Image;
-use annulus::message::peer::{Answer, Cell, OperationId};
+use annulus::message::peer::{Answer, OperationId};
 use annulus::message::{Outcome, Reply};
 use annulus::protocol::peer::{encode_answer, encode_inquiry, encode_proposal};
 use annulus::slewed_clock::SlewedClock;
@@ -25,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 21] = [
+pub(crate) const DEVIATIONS: [Deviation; 19] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -39,10 +39,8 @@ pub(crate) const DEVIATIONS: [Deviation; 21] = [
     Deviation::DeadlineIgnored,
     Deviation::LostRoundsForgotten,
     Deviation::LastRoundRemembered,
-    Deviation::RoundsAcrossEpochs,
     Deviation::SettlingSkipped,
     Deviation::PromisedCountsAsRepaired,
-    Deviation::UnpromisedAccepted,
     Deviation::ChangesRepeated,
     Deviation::NewerCountsAsRepaired,
     Deviation::RecoveringCounted,
@@ -141,43 +139,6 @@ impl<const BUG: usize> Orders for Sink<BUG> {
     }
 }
 
-/// A node's store, as its replica sees it.
-pub(crate) struct Replicated<'a, const BUG: usize>(pub(crate) &'a Store);
-
-impl<const BUG: usize> Cells for Replicated<'_, BUG> {
-    fn inspect<R>(&self, key: &[u8], read: impl FnOnce(Option<Cell<'_>>) -> R) -> R {
-        Cells::inspect(self.0, key, read)
-    }
-
-    fn merge(&self, key: &[u8], cell: Cell<'_>, now: WallTime) -> Result<Merged, Full> {
-        Cells::merge(self.0, key, cell, now)
-    }
-
-    fn prepare<R>(
-        &self,
-        key: &[u8],
-        ballot: Version,
-        read: impl FnOnce(Result<Option<Cell<'_>>, Version>) -> R,
-    ) -> R {
-        self.0.prepare(key, ballot, read)
-    }
-
-    fn accept(
-        &self,
-        key: &[u8],
-        cell: Cell<'_>,
-        next: Option<Version>,
-        now: WallTime,
-    ) -> Result<Accepted, Full> {
-        let accepted = self.0.accept(key, cell, next, now)?;
-        if accepted == Accepted::NotPromised && DEVIATIONS[BUG] == Deviation::UnpromisedAccepted {
-            self.merge(key, cell, now)?;
-            return Ok(Accepted::Stored { rides: false });
-        }
-        Ok(accepted)
-    }
-}
-
 /// A node.
 pub(crate) struct Node {
     pub(crate) number: NodeNumber,
@@ -190,6 +151,10 @@ pub(crate) struct Node {
     pub(crate) log: TopologyLog,
     /// What its disk holds of the log.
     pub(crate) image: Image,
+    /// Its wall time, when it was last looked at.
+    pub(crate) wall: WallTime,
+    /// Up to when it may have promised what it has forgotten.
+    pub(crate) fence: WallTime,
     /// It has what it had in its life before.
     pub(crate) keeps_data: bool,
     /// How it gets back what it lost.
@@ -241,6 +206,8 @@ impl Node {
             log: TopologyLog::new(image, number, seed + index as u64, Timestamp(0)),
             image: image.clone(),
             look_ns: None,
+            wall: WallTime(0),
+            fence: WallTime(0),
             keeps_data: true,
             recovery: None,
             up: true,
@@ -281,6 +248,7 @@ impl Node {
         (self.replica.epoch, self.replica.standing) = (Epoch(0), Standing::Absent);
         self.recovery = None;
         if !self.keeps_data {
+            self.fence = self.ceiling;
             self.store = new_store();
         }
         self.coordinator = new_coordinator(&self.view, seed);
@@ -294,6 +262,7 @@ impl Node {
         let machine_ms =
             (START_MS + now_ns / 1_000_000).saturating_add_signed(self.clock_error_ms + drift_ms);
         let wall = self.clock.show(Timestamp(now_ns), WallTime(machine_ms));
+        self.wall = wall;
         self.coordinator.observe(Timestamp(now_ns), wall);
         // What comes at the moment at which it goes on may have come all the while.
         let stopped_ns = if now_ns == self.resumed_ns { now_ns - self.paused_ns } else { 0 };

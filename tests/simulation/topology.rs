@@ -23,7 +23,7 @@ use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::page::{Page, PageWriter};
 use annulus::protocol::peer::{encode_answer, encode_fetch};
-use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Timestamp, WallTime, WriterId};
+use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
 
 use crate::agenda::Event;
 use crate::network::REPEATED_WITHIN_NS;
@@ -227,6 +227,9 @@ impl<const BUG: usize> World<BUG> {
         node.view.set_recovering(recovering);
         node.replica.standing = if own_recovers { Standing::Recovering } else { Standing::Active };
         if !own_recovers {
+            if node.fence.0 > 0 {
+                node.store.raise_fence(Stamp::last_of(node.fence));
+            }
             node.recovery = None;
         } else if node.recovery.is_none() {
             node.recovery = Some(Recovery::new(Duration::from_millis(100)));
@@ -240,12 +243,16 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn recover(&mut self, number: usize) {
         let now = Timestamp(self.now_ns);
         let node = &mut self.nodes[number];
+        node.observe(self.now_ns);
         let Some(recovery) = &mut node.recovery else { return };
         let mut asked = Vec::new();
         recovery.go_on(now, &node.view, |to, fetch| asked.push((to, fetch)));
         let one = Sink::<BUG>::DEVIATION == Deviation::RecoveredFromOne && recovery.finished() > 0;
         let (whole, life) = (one || recovery.is_whole(&node.view), node.life);
-        if whole {
+        let early = node.wall <= node.fence;
+        if whole && early {
+            self.plan(self.now_ns + 10 * MS, Event::Recover { node: number, life });
+        } else if whole {
             self.plan(self.now_ns, Event::Report { node: number, life });
         } else if let Some(Timestamp(at_ns)) = recovery.next_timeout() {
             self.plan(at_ns.max(self.now_ns + MS), Event::Recover { node: number, life });

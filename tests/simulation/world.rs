@@ -20,7 +20,7 @@ use crate::clients::{CLIENTS, Clients, Wish};
 use crate::faults::{Fault, plan};
 use crate::invariants::one_leader_a_term::Leaders;
 use crate::network::{Network, REPEATED_WITHIN_NS};
-use crate::node::{GUESTS, Guest, Node, Replicated, Sink};
+use crate::node::{GUESTS, Guest, Node, Sink};
 use crate::topology::{Rings, founded};
 use crate::trace::{Count, Trace};
 
@@ -286,8 +286,7 @@ impl<const BUG: usize> World<BUG> {
                 if Sink::<BUG>::DEVIATION == Deviation::DeadlineIgnored {
                     node.replica.stopped_ms = 0;
                 }
-                let cells = Replicated::<BUG>(&node.store);
-                node.replica.serve(&inquiry, &cells, wall, |said| {
+                node.replica.serve(&inquiry, &node.store, wall, |said| {
                     applied = matches!(said.verdict, Verdict::Applied { .. } | Verdict::Accepted { .. });
                     encode_answer(&said, &mut answer);
                 });

@@ -114,6 +114,10 @@ pub(crate) struct Control {
     /// The last comparison of clocks, which was told.
     compared: Comparison,
     ceiling_at: Timestamp,
+    /// Up to when versions may have been promised in the life before, in which everything was forgotten.
+    pub(super) fence: WallTime,
+    /// The workers have got back what was lost, and the log is to be told when that time is over.
+    recovered: bool,
     look_around_at: Timestamp,
     stop_at: Option<Timestamp>,
 }
@@ -121,6 +125,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn new(beginning: Beginning, roster: Arc<Roster>, shared: Arc<Shared>, clock: Clock) -> Self {
         let Beginning { poll, file, metadata, entrance, seed, .. } = beginning;
+        let fence = metadata.ceiling;
         let log = TopologyLog::new(&metadata.image, metadata.number, seed, clock.now());
         Self {
             poll,
@@ -146,6 +151,8 @@ impl Control {
             clocks_at: Timestamp::default(),
             compared: Comparison::Waiting,
             ceiling_at: Timestamp::default(),
+            fence,
+            recovered: false,
             look_around_at: Timestamp::default(),
             stop_at: None,
         }
@@ -183,6 +190,7 @@ impl Control {
             self.enter(now)?;
             self.pursue(now)?;
             self.raise_ceiling(now)?;
+            self.report_recovered(now);
             self.publish(now)?;
             self.send(now);
             if self.has_stopped(now)? {
@@ -225,12 +233,7 @@ impl Control {
                     self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
                 }
                 Message::Ask(command) => self.wanted.add(now, command),
-                Message::Recovered => {
-                    let (node, topology) = (self.metadata.number, self.log.topology());
-                    let incarnation = topology.nodes.get(&node).map(|node| node.incarnation);
-                    let command = incarnation.map(|incarnation| Command::Recovered { node, incarnation });
-                    command.into_iter().for_each(|command| self.wanted.add(now, command));
-                }
+                Message::Recovered => self.recovered = true,
                 Message::Stop => {}
             }
         }
@@ -418,6 +421,20 @@ impl Control {
             }
         }
         compared == Comparison::Agrees
+    }
+
+    /// Tells the log that this node has got back what it had lost: not before everything that it may have promised in
+    /// its life before is in the past, or clients would have to be ahead of their clocks.
+    fn report_recovered(&mut self, now: Timestamp) {
+        if !self.recovered || self.clock.wall() <= self.fence {
+            return;
+        }
+        self.recovered = false;
+        let (node, topology) = (self.metadata.number, self.log.topology());
+        if let Some(present) = topology.nodes.get(&node) {
+            let incarnation = present.incarnation;
+            self.wanted.add(now, Command::Recovered { node, incarnation });
+        }
     }
 
     /// Puts a later ceiling on disk if versions come near the one that is there.

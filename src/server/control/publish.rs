@@ -79,6 +79,7 @@ impl Control {
             addresses,
             dead: self.dead(),
             recovering,
+            fence: Some(self.fence).filter(|fence| fence.0 > 0),
             drift_max: milliseconds(topology.settings.drift_max_ms),
             operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
         };

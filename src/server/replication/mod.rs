@@ -43,7 +43,7 @@ use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
 use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
-use crate::types::{Epoch, NodeNumber, RunId, Timestamp, WallTime, WriterId};
+use crate::types::{Epoch, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
 
 pub(crate) use conversation::Conversation;
 pub(crate) use errands::Errand;
@@ -161,7 +161,10 @@ impl Replication {
     }
 
     /// Goes by another view of the cluster from now on.
-    pub(crate) fn adopt(&mut self, now: Timestamp, outlook: &Outlook) {
+    pub(crate) fn adopt(&mut self, now: Timestamp, outlook: &Outlook, store: &Store) {
+        if let Some(fence) = outlook.fence.filter(|_| outlook.standing == Standing::Active) {
+            store.raise_fence(Stamp::last_of(fence));
+        }
         if let Some(incarnation) = outlook.incarnation {
             let writer = WriterId::new(incarnation.0, self.index);
             self.coordinator.become_writer(writer.expect("the log gives no incarnation beyond the bound"));

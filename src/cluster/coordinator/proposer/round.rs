@@ -22,7 +22,6 @@ use std::collections::VecDeque;
 use super::Change;
 use crate::cluster::coordinator::replicas::{Replicas, Set};
 use crate::cluster::coordinator::{Decision, Order, Orders, Turn};
-use crate::cluster::deviation::Deviation;
 use crate::config::REPLICAS_MAX;
 use crate::message::peer::{
     Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
@@ -312,6 +311,11 @@ impl Proposer {
             }
             return;
         }
+        // Who wants agreement has seen a difference, perhaps beyond this majority: all are heard that answer in time.
+        let settles = self.queue.front().is_some_and(|front| front.change.is_none());
+        if settles && self.patiences == 0 && !self.pending.is_empty() {
+            return;
+        }
         let newest = self.promised.iter().filter_map(|place| self.seen[place]).max_by_key(|seen| seen.rank);
         if let Some(newest) = newest
             && matches!(newest.kind, Kind::Value { .. })
@@ -405,7 +409,7 @@ impl Proposer {
     /// Who holds the key may be others now: what was promised and accepted counts no more.
     pub(super) fn start_over<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
         self.move_to_epoch(turn);
-        if !self.is_idle() && O::DEVIATION != Deviation::RoundsAcrossEpochs {
+        if !self.is_idle() {
             self.prepare(turn);
         }
         self.go_on(turn);
@@ -413,9 +417,6 @@ impl Proposer {
 
     fn move_to_epoch<O: Orders>(&mut self, turn: &Turn<'_, O>) {
         self.epoch = turn.view.epoch;
-        if O::DEVIATION == Deviation::RoundsAcrossEpochs {
-            return;
-        }
         self.replicas = Replicas::new(turn.view.ring.preference_list(self.hash.token()));
         self.needed = self.replicas.needed(Level::Linearizable);
         self.forget_promises();
