@@ -416,6 +416,8 @@ pub mod recovery {
     pub const PAGE_BYTES: usize = 64 << 10;
     /// How long a page may take before it is asked for again.
     pub const PATIENCE: Duration = Duration::from_millis(500);
+    /// How long a source is left alone between two pages: some 60 MB/s each.
+    pub const PAUSE: Duration = Duration::from_millis(1);
 }
 
 /// Bounds of the links between nodes.

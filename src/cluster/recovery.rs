@@ -26,6 +26,8 @@ struct Source {
     next: Option<Token>,
     /// The page that is under way, and when it was asked for.
     asked: Option<(u32, Timestamp)>,
+    /// It is left alone until then, for its clients' sake.
+    rests_until: Timestamp,
 }
 
 /// The recovery of one node's present life.
@@ -35,13 +37,15 @@ pub struct Recovery {
     rounds: u32,
     /// How long a page may take before it is asked for again.
     patience: Duration,
+    /// How long a source is left alone between two pages.
+    pause: Duration,
 }
 
 impl Recovery {
     /// One that has nothing yet.
     #[must_use]
-    pub fn new(patience: Duration) -> Self {
-        Self { sources: BTreeMap::new(), rounds: 0, patience }
+    pub fn new(patience: Duration, pause: Duration) -> Self {
+        Self { sources: BTreeMap::new(), rounds: 0, patience, pause }
     }
 
     /// Asks every source for its next page that can be asked and has none under way.
@@ -50,9 +54,13 @@ impl Recovery {
             if !view.is_reachable(node) || !view.counts(node) {
                 continue;
             }
-            let source = self.sources.entry(node).or_insert(Source { next: Some(Token(0)), asked: None });
+            let source = self.sources.entry(node).or_insert(Source {
+                next: Some(Token(0)),
+                asked: None,
+                rests_until: now,
+            });
             let Some(from) = source.next else { continue };
-            if source.asked.is_some_and(|(_, at)| now < at.after(self.patience)) {
+            if now < source.rests_until || source.asked.is_some_and(|(_, at)| now < at.after(self.patience)) {
                 continue;
             }
             self.rounds = self.rounds.wrapping_add(1);
@@ -63,10 +71,10 @@ impl Recovery {
     }
 
     /// Takes note of a page whose cells have been merged.
-    pub fn page(&mut self, from: NodeNumber, operation: OperationId, next: Option<Token>) {
+    pub fn page(&mut self, now: Timestamp, from: NodeNumber, operation: OperationId, next: Option<Token>) {
         let Some(source) = self.sources.get_mut(&from) else { return };
         if source.asked.is_some_and(|(round, _)| round == operation.round) {
-            *source = Source { next, asked: None };
+            *source = Source { next, asked: None, rests_until: now.after(self.pause) };
         }
     }
 
@@ -82,11 +90,14 @@ impl Recovery {
         self.sources.retain(|&source, state| source != node || state.next.is_none());
     }
 
-    /// When it wants to be looked at again, if a page takes long.
+    /// When it wants to be looked at again, if a page takes long or a source rests.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        let waits = |source: &Source| source.asked.map(|(_, at)| at.after(self.patience));
-        self.sources.values().filter_map(waits).min()
+        let waits = |source: &Source| match source.asked {
+            Some((_, at)) => at.after(self.patience),
+            None => source.rests_until,
+        };
+        self.sources.values().filter(|source| source.next.is_some()).map(waits).min()
     }
 
     /// Sources that have handed over everything.
@@ -146,38 +157,39 @@ mod tests {
     #[test]
     fn both_others_of_three_hand_over_everything() {
         let view = view(3, &[1]);
-        let mut recovery = Recovery::new(Duration::from_nanos(100));
+        let mut recovery = Recovery::new(Duration::from_nanos(100), Duration::from_nanos(5));
         let asked = ask(&mut recovery, 0, &view);
         assert_eq!(asked.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [2, 3]);
         assert!(asked.iter().all(|(_, fetch)| fetch.from == Token(0) && fetch.epoch == Epoch(4)));
         assert!(ask(&mut recovery, 50, &view).is_empty(), "one page at a time");
-        recovery.page(NodeNumber(2), asked[0].1.operation, Some(Token(9)));
+        recovery.page(Timestamp(50), NodeNumber(2), asked[0].1.operation, Some(Token(9)));
+        assert!(ask(&mut recovery, 54, &view).is_empty(), "it rests");
         let more = ask(&mut recovery, 60, &view);
         assert_eq!((more.len(), more[0].0, more[0].1.from), (1, 2, Token(9)));
-        recovery.page(NodeNumber(2), asked[0].1.operation, None);
+        recovery.page(Timestamp(60), NodeNumber(2), asked[0].1.operation, None);
         assert!(!recovery.is_whole(&view), "a page that comes late says nothing");
-        recovery.page(NodeNumber(2), more[0].1.operation, None);
+        recovery.page(Timestamp(60), NodeNumber(2), more[0].1.operation, None);
         assert!(!recovery.is_whole(&view));
-        recovery.page(NodeNumber(3), asked[1].1.operation, Some(Token(5)));
+        recovery.page(Timestamp(60), NodeNumber(3), asked[1].1.operation, Some(Token(5)));
         recovery.link_lost(NodeNumber(3));
         recovery.link_lost(NodeNumber(2));
         let again = ask(&mut recovery, 70, &view);
         assert_eq!((again.len(), again[0].0, again[0].1.from), (1, 3, Token(0)), "it begins again");
         assert_eq!(ask(&mut recovery, 170, &view).len(), 1, "what takes long is asked for again");
         let last = recovery.rounds;
-        recovery.page(NodeNumber(3), OperationId { slot: SLOT, round: last }, None);
+        recovery.page(Timestamp(60), NodeNumber(3), OperationId { slot: SLOT, round: last }, None);
         assert!(recovery.is_whole(&view));
     }
 
     #[test]
     fn who_has_lost_everything_too_is_not_waited_for() {
-        let mut recovery = Recovery::new(Duration::from_nanos(100));
+        let mut recovery = Recovery::new(Duration::from_nanos(100), Duration::from_nanos(5));
         assert!(recovery.is_whole(&view(3, &[1, 2, 3])), "nobody has anything");
         let view = view(3, &[1, 3]);
         assert!(!recovery.is_whole(&view));
         let asked = ask(&mut recovery, 0, &view);
         assert_eq!((asked.len(), asked[0].0), (1, 2));
-        recovery.page(NodeNumber(2), asked[0].1.operation, None);
+        recovery.page(Timestamp(60), NodeNumber(2), asked[0].1.operation, None);
         assert!(recovery.is_whole(&view));
     }
 }

@@ -232,7 +232,7 @@ impl<const BUG: usize> World<BUG> {
             }
             node.recovery = None;
         } else if node.recovery.is_none() {
-            node.recovery = Some(Recovery::new(Duration::from_millis(100)));
+            node.recovery = Some(Recovery::new(Duration::from_millis(100), Duration::from_millis(1)));
         }
         node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
         self.carry_out(number);
@@ -297,7 +297,7 @@ impl<const BUG: usize> World<BUG> {
         }
         let now = WallTime(0);
         if page.cells.iter().all(|(key, cell)| Cells::merge(&node.store, key, cell, now).is_ok()) {
-            recovery.page(from, page.operation, page.next);
+            recovery.page(Timestamp(self.now_ns), from, page.operation, page.next);
             self.count.pages += 1;
         }
         self.recover(number);

@@ -32,7 +32,11 @@ use crate::cluster::coordinator::Coordinator;
 use crate::cluster::replica::{Replica, Standing};
 use crate::cluster::ring::Ring;
 use crate::cluster::view::View;
-use crate::config::{CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits, link::GUESTS_MAX, recovery::PAGE_BYTES};
+use crate::config::{
+    CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits,
+    link::GUESTS_MAX,
+    recovery::{PAGE_BYTES, PAUSE},
+};
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::handshake::{Handshake, LinkRefusal};
@@ -257,6 +261,9 @@ impl Replication {
         }
         let next =
             self.coordinator.next_timeout().map_or(self.look_around_at, |at| at.min(self.look_around_at));
+        let recovers = self.recovery.as_ref().and_then(|recovering| recovering.machine.next_timeout());
+        // A source that cannot be reached is no reason to look all the time.
+        let next = recovers.map_or(next, |at| at.max(now.after(PAUSE)).min(next));
         Duration::from_nanos(next.nanos_since(now))
     }
 
@@ -284,6 +291,8 @@ impl Replication {
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
             self.guests.retain(|_, guest| !guest.is_late(now));
+        }
+        if self.recovery.as_ref().is_some_and(|recovering| recovering.is_due(now)) {
             self.fetch(now);
         }
     }
@@ -387,7 +396,7 @@ impl Replication {
                         PeerMessage::Page(page) => {
                             pages += 1;
                             if let Some(recovering) = recovering.as_mut() {
-                                recovering.take(node, &page, roster, store, wall);
+                                recovering.take(now, node, &page, roster, store, wall);
                             }
                             Ok(())
                         }

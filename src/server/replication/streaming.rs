@@ -7,7 +7,7 @@
 use crate::cluster::recovery::Recovery;
 use crate::cluster::replica::{Replica, Standing};
 use crate::cluster::view::View;
-use crate::config::recovery::{PAGE_BYTES, PATIENCE};
+use crate::config::recovery::{PAGE_BYTES, PATIENCE, PAUSE};
 use crate::message::peer::{Answer, Fetch, Obstacle, Verdict};
 use crate::protocol::page::{Page, PageWriter};
 use crate::protocol::peer::{encode_answer, encode_fetch};
@@ -54,9 +54,15 @@ pub(super) struct Recovering {
 }
 
 impl Recovering {
+    /// Whether it wants to be looked at.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.machine.next_timeout().is_none_or(|at| at <= now)
+    }
+
     /// Merges a page, if it is the one that was asked for.
     pub(super) fn take(
         &mut self,
+        now: Timestamp,
         from: NodeNumber,
         page: &Page<'_>,
         roster: &Roster,
@@ -79,7 +85,7 @@ impl Recovering {
             }
             self.cells += 1;
         }
-        self.machine.page(from, page.operation, page.next);
+        self.machine.page(now, from, page.operation, page.next);
     }
 }
 
@@ -90,7 +96,7 @@ impl Replication {
             self.recovery = None;
             return;
         }
-        self.recovery.get_or_insert_with(|| Recovering { machine: Recovery::new(PATIENCE), cells: 0 });
+        self.recovery.get_or_insert_with(|| Recovering { machine: Recovery::new(PATIENCE, PAUSE), cells: 0 });
         self.report_if_whole();
         self.fetch(now);
     }
