@@ -44,7 +44,7 @@ struct Change {
 pub(super) struct Proposers {
     proposers: slab::Slab<Proposer>,
     places: HashMap<KeyHash, u32>,
-    /// Those that have nothing to do, the longest first; and how often they had been busy by then.
+    /// Those that have nothing to do, the longest first; and what tells the time they had something to do.
     idle: VecDeque<(u32, u32)>,
     timers: BinaryHeap<Timer>,
     /// Changes that wait or are under way.

@@ -58,7 +58,8 @@ pub(super) struct Proposer {
     needed: usize,
     queue: VecDeque<Change>,
     phase: Phase,
-    /// How often it began to have something to do, and for which of these times it is in the list of the idle.
+    /// Tells the time since it began to have something to do from others, of whoever had its slot before too; and that
+    /// after which it is in the list of the idle.
     busy: u32,
     listed: u32,
     round: u32,
@@ -169,7 +170,7 @@ impl Proposer {
 
     pub(super) fn enqueue<O: Orders>(&mut self, change: Change, turn: &mut Turn<'_, O>) {
         if self.is_idle() {
-            self.busy = self.busy.wrapping_add(1);
+            self.busy = turn.next_round();
             if self.epoch != turn.view.epoch {
                 self.move_to_epoch(turn);
             }
