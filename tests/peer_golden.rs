@@ -1,6 +1,9 @@
 //! Pins the bytes that nodes say to each other and keep on disk: a change that fails here makes nodes of before and
 //! after unable to talk, or to read their metadata, and needs another version number.
 
+#[path = "golden/bytes.rs"]
+mod bytes_shown;
+
 use annulus::message::Refusal;
 use annulus::message::consensus::{
     Change, Electorate, Entry, Image, Kind as RaftKind, Message, Role, Snapshot,
@@ -14,7 +17,6 @@ use annulus::message::peer::{
 use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, Topology};
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
-use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
 use annulus::protocol::page::PageWriter;
 use annulus::protocol::peer::{
@@ -23,19 +25,11 @@ use annulus::protocol::peer::{
 };
 use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Stamp, Token, Version, WallTime, WriterId};
 
+use bytes_shown::{hex, only_frame};
+
 const OPERATION: OperationId = OperationId { slot: 0x0201, round: 0x0403 };
 const VERSION: Version = Version { stamp: Stamp(0x0198_C868_E500_0002), writer: WriterId(0x0401) };
 const EXPIRES_AT: WallTime = WallTime(0x0198_C868_F000);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
-}
-
-fn only_frame(bytes: &[u8]) -> Frame<'_> {
-    let Ok(Split::Frame(frame)) = split_frame(bytes, &Limits::default()) else { panic!("not a frame") };
-    assert_eq!(frame.bytes_total(), bytes.len());
-    frame
-}
 
 #[track_caller]
 fn inquiry_is(task: Task<'_>, golden: &str) {

@@ -1,6 +1,9 @@
 //! Pins the bytes of the native protocol: every kind of request and response, in both directions, and the
 //! examples of `docs/protocol.md`. A change that fails here changes the wire for everyone.
 
+#[path = "golden/bytes.rs"]
+mod bytes_shown;
+
 use annulus::message::gossip::Peer;
 use annulus::message::{
     Condition, Counter, Envelope, ExpiryChange, OperationStats, Outcome, Refusal, Reply, Request, RequestId,
@@ -11,7 +14,6 @@ use annulus::protocol::client::{
     BatchWriter, PageWriter, RequestBatchWriter, decode_request, decode_response, encode_absent,
     encode_request, encode_response, encode_value, encode_value_head, encode_written,
 };
-use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::GossipCodec;
 use annulus::protocol::preamble::{
     Greeting, Preamble, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
@@ -19,21 +21,13 @@ use annulus::protocol::preamble::{
 use annulus::types::{Incarnation, Level, NodeNumber, Stamp, Version, WallTime, WriterId};
 use foca::{Codec, Header, Member, Message, State};
 
+use bytes_shown::{hex, only_frame};
+
 const VERSION: Version = Version { stamp: Stamp(0x0198_C868_E500_0002), writer: WriterId(0x0401) };
 const EXPIRES_AT: WallTime = WallTime(0x0198_C868_F000);
 
 fn bytes(hex: &str) -> Vec<u8> {
     hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).expect("two hexadecimal digits")).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
-}
-
-fn only_frame(bytes: &[u8]) -> Frame<'_> {
-    let Ok(Split::Frame(frame)) = split_frame(bytes, &Limits::default()) else { panic!("not a frame") };
-    assert_eq!(frame.bytes_total(), bytes.len());
-    frame
 }
 
 #[track_caller]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cluster::view::View;
 use crate::message::peer::{Fetch, OperationId};
-use crate::types::{NodeNumber, Timestamp, Token};
+use crate::types::{Epoch, NodeNumber, Timestamp, Token};
 
 /// What tells its pages, and refusals of them, from answers to a coordinator's operations, of which there are fewer.
 const SLOT: u32 = 1 << 30;
@@ -33,6 +33,8 @@ struct Source {
 /// The recovery of one node's present life.
 #[derive(Debug)]
 pub struct Recovery {
+    /// The nodes that hold anything that the own node holds, in this epoch.
+    others: (Epoch, Vec<NodeNumber>),
     sources: BTreeMap<NodeNumber, Source>,
     rounds: u32,
     /// How long a page may take before it is asked for again.
@@ -45,12 +47,15 @@ impl Recovery {
     /// One that has nothing yet.
     #[must_use]
     pub fn new(patience: Duration, pause: Duration) -> Self {
-        Self { sources: BTreeMap::new(), rounds: 0, patience, pause }
+        Self { others: (Epoch::default(), Vec::new()), sources: BTreeMap::new(), rounds: 0, patience, pause }
     }
 
     /// Asks every source for its next page that can be asked and has none under way.
     pub fn go_on(&mut self, now: Timestamp, view: &View, mut ask: impl FnMut(NodeNumber, Fetch)) {
-        for node in sources(view) {
+        if self.others.0 != view.epoch {
+            self.others = (view.epoch, others(view));
+        }
+        for &node in &self.others.1 {
             if !view.is_reachable(node) || !view.counts(node) {
                 continue;
             }
@@ -109,8 +114,7 @@ impl Recovery {
     /// Whether the node has all that it takes to count again.
     #[must_use]
     pub fn is_whole(&self, view: &View) -> bool {
-        let replicas = view.ring.replicas();
-        let enough = replicas - (replicas / 2 + 1) + 1;
+        let enough = view.ring.sources();
         view.ring.arcs().filter(|(_, list)| list.contains(&view.own)).all(|(_, list)| {
             let others = || list.iter().filter(|&&node| node != view.own && view.counts(node));
             let done =
@@ -120,21 +124,20 @@ impl Recovery {
     }
 }
 
-/// The nodes that hold anything that the own node holds.
-fn sources(view: &View) -> impl Iterator<Item = NodeNumber> {
+fn others(view: &View) -> Vec<NodeNumber> {
     let shared = view.ring.arcs().filter(|(_, list)| list.contains(&view.own));
     let mut nodes: Vec<NodeNumber> =
         shared.flat_map(|(_, list)| list.iter().copied()).filter(|&node| node != view.own).collect();
     nodes.sort_unstable();
     nodes.dedup();
-    nodes.into_iter()
+    nodes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cluster::ring::{Member, Ring};
-    use crate::types::{Epoch, Zone};
+    use crate::types::Zone;
     use std::num::NonZeroUsize;
     use std::sync::Arc;
 

@@ -166,12 +166,26 @@ impl Replica {
         reply(Answer { operation, verdict })
     }
 
-    fn obstacle(&self, inquiry: &Inquiry<'_>, now: WallTime) -> Option<Obstacle> {
-        if inquiry.epoch != self.epoch {
+    /// Why this node does not do what it is asked of what it holds, under that epoch and within that time, as far as
+    /// it does not depend on what that is.
+    #[must_use]
+    pub fn refuses(&self, epoch: Epoch, remaining_ms: Option<u16>) -> Option<Obstacle> {
+        self.mistimed(epoch, remaining_ms)
+            .or_else(|| (self.standing != Standing::Active).then_some(Obstacle::NotServing))
+    }
+
+    fn mistimed(&self, epoch: Epoch, remaining_ms: Option<u16>) -> Option<Obstacle> {
+        if epoch != self.epoch {
             return Some(Obstacle::Epoch(self.epoch));
         }
-        if u64::from(inquiry.remaining_ms) < self.stopped_ms {
-            return Some(Obstacle::Overdue);
+        let overdue = remaining_ms.is_some_and(|remaining_ms| u64::from(remaining_ms) < self.stopped_ms);
+        overdue.then_some(Obstacle::Overdue)
+    }
+
+    fn obstacle(&self, inquiry: &Inquiry<'_>, now: WallTime) -> Option<Obstacle> {
+        let mistimed = self.mistimed(inquiry.epoch, Some(inquiry.remaining_ms));
+        if mistimed.is_some() {
+            return mistimed;
         }
         match (self.standing, inquiry.task) {
             (Standing::Active, _) | (Standing::Recovering, Task::Write(_) | Task::Repair(_)) => {}

@@ -85,6 +85,13 @@ impl Ring {
         self.replicas
     }
 
+    /// Of how many of a key's other replicas one that lost its data must have everything: so many that one of them has
+    /// applied whatever a majority has acknowledged. N-W+1 of N replicas with majorities of W.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.replicas - self.replicas / 2
+    }
+
     /// The nodes that hold what lies at `token`, the preferred one first; empty if there is no member.
     #[inline]
     #[must_use]

@@ -233,4 +233,7 @@ pub enum Denial {
     /// The node owns places on the ring.
     #[error("node {0:?} owns a part of the ring, and ranges cannot be moved yet")]
     OwnsRanges(NodeNumber),
+    /// The node never owned what it could have lost.
+    #[error("node {0:?} owns no part of the ring: it has nothing to recover")]
+    NothingToRecover(NodeNumber),
 }

@@ -129,7 +129,7 @@ fn increments_are_accounted_for_while_nodes_are_killed() {
         // The load goes on meanwhile: this is how long it is counted.
         thread::sleep(PHASE);
         kill(cluster_then.nodes[2].child.id(), Signal::KILL);
-        // As before.
+        // And this is how long it is counted without the node.
         thread::sleep(PHASE);
         stop.store(true, Ordering::Relaxed);
         crowd.into_iter().map(|client| client.join().expect("it counts")).collect::<Vec<_>>()

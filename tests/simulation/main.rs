@@ -30,10 +30,10 @@ use seeds::{fixed_and_fresh, hold, many, number_in_environment};
 use trace::Count;
 use world::World;
 
-/// Seeds that broke something once: 5003742 two copies of a message judged differently, 5004274 messages without end,
-/// 3894 and 100381 quorum reads of what was never agreed on, 1001168 a refused page taken for a refused change,
-/// 1044715 a change that outranked one that was agreed on after its promise had been forgotten, 1019871 a timer of who
-/// had the slot before.
+/// Seeds that broke something once, in the world as it was then: 5003742 two copies of a message judged differently,
+/// 5004274 messages without end, 3894 and 100381 quorum reads of what was never agreed on, 1001168 a refused page taken
+/// for a refused change, 1044715 a change that outranked one that was agreed on after its promise had been forgotten,
+/// 1019871 a timer of who had the slot before.
 const KEPT_SEEDS: [u64; 7] = [5_003_742, 5_004_274, 3_894, 100_381, 1_001_168, 1_044_715, 1_019_871];
 
 /// Seeds that are run every time, and as many again that are new each time.

@@ -16,7 +16,7 @@ use annulus::cluster::ring::Ring;
 use annulus::cluster::topology::{Output, TopologyLog, Verdict};
 use annulus::message::consensus::{Electorate, Image, Snapshot};
 use annulus::message::control::Control;
-use annulus::message::peer::{Answer, Fetch, Obstacle, Verdict as Said};
+use annulus::message::peer::{Answer, Fetch, Verdict as Said};
 use annulus::message::topology::{Command, Entrance, NodeState, Settings, Topology};
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
@@ -270,7 +270,10 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn hand_over(&mut self, number: usize, asker: usize, asker_life: u32, fetch: &Fetch) {
         let (node, wants) = (&self.nodes[number], self.nodes[asker].number);
         let mut bytes = Vec::new();
-        if fetch.epoch == node.replica.epoch && node.replica.standing == Standing::Active {
+        if let Some(obstacle) = node.replica.refuses(fetch.epoch, None) {
+            let verdict = Said::Refused(obstacle);
+            encode_answer(&Answer { operation: fetch.operation, verdict }, &mut bytes);
+        } else {
             let mut page = PageWriter::begin(fetch.operation, &mut bytes);
             let wanted = |token| node.view.ring.preference_list(token).contains(&wants);
             let next = node.store.stream(fetch.from, wanted, |key, cell| {
@@ -278,9 +281,6 @@ impl<const BUG: usize> World<BUG> {
                 page.bytes() < PAGE_BYTES
             });
             page.finish(next);
-        } else {
-            let verdict = Said::Refused(Obstacle::Epoch(node.replica.epoch));
-            encode_answer(&Answer { operation: fetch.operation, verdict }, &mut bytes);
         }
         self.send(number, asker, asker_life, bytes, Some(REPEATED_WITHIN_NS));
     }

@@ -9,7 +9,7 @@ use annulus::cluster::coordinator::{ClientTag, Orders};
 use annulus::cluster::deviation::Deviation;
 use annulus::cluster::topology::TopologyLog;
 use annulus::history::{Ask, History};
-use annulus::message::peer::{Answer, Obstacle, Verdict};
+use annulus::message::peer::{Answer, Verdict};
 use annulus::protocol::Limits;
 use annulus::protocol::frame::{Split, split_frame};
 use annulus::protocol::peer::{PeerMessage, decode_peer, encode_answer};
@@ -308,11 +308,19 @@ impl<const BUG: usize> World<BUG> {
             }
             PeerMessage::Proposal(proposal) => {
                 let operation = proposal.operation;
-                if proposal.epoch != node.view.epoch {
+                if Sink::<BUG>::DEVIATION == Deviation::DeadlineIgnored {
+                    node.replica.stopped_ms = 0;
+                }
+                if let Some(obstacle) = node.replica.refuses(proposal.epoch, Some(proposal.remaining_ms)) {
                     let mut answer = Vec::new();
-                    let verdict = Verdict::Refused(Obstacle::Epoch(node.view.epoch));
+                    let verdict = Verdict::Refused(obstacle);
                     encode_answer(&Answer { operation, verdict }, &mut answer);
                     return self.send(to, from, from_life, answer, Some(REPEATED_WITHIN_NS));
+                }
+                let waited_ms = (self.now_ns - arrives_ns) / MS;
+                if waited_ms > u64::from(proposal.remaining_ms) {
+                    self.overdue
+                        .get_or_insert(format!("node {to} proposes {proposal:?} after {waited_ms} ms"));
                 }
                 let tag = ClientTag(GUESTS + self.sink.guests.len() as u64);
                 self.sink.guests.push(Guest { node: from, life: from_life, operation });
@@ -341,6 +349,7 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn carry_out(&mut self, number: usize) {
         for (to, bytes, repeatable) in std::mem::take(&mut self.sink.sent) {
             let to = self.index_of(to).expect("it is in the topology");
+            assert!(repeatable || to != number, "a node hands nothing over to itself");
             let to_life = self.nodes[to].life;
             self.send(number, to, to_life, bytes, repeatable.then_some(0));
         }

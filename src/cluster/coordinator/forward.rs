@@ -22,11 +22,19 @@ impl Forward {
         Self { changes, asked: None }
     }
 
+    /// Whether something is to change.
+    pub(super) fn changes(&self) -> bool {
+        self.changes
+    }
+
     pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         if self.asked.is_some() {
             return Step::Wait;
         }
         let Some(to) = effort.replicas.proposer(turn.view) else { return self.ended(effort, turn) };
+        if to == turn.view.own {
+            return Step::Propose;
+        }
         effort.new_round(turn);
         self.asked = Some(to);
         let operation = OperationId { slot: turn.slot, round: effort.round() };

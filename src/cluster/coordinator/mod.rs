@@ -315,10 +315,10 @@ impl Coordinator {
             Turn { slot: slot_number, view, clock, config, rounds, ceiling, remaining_ms, now, random, out };
         if let Err(ended) = act(operation, &mut turn) {
             let operation = self.operations.remove(slot);
-            if ended == Ended::Disagreed {
-                let (client, hash, key) = operation.of();
+            if ended != Ended::Told {
+                let ((client, hash, key), change) = (operation.of(), operation.change());
                 let deadline = operation.deadline;
-                self.agree(&Wanted { client, key, hash, change: None, deadline }, out);
+                self.agree(&Wanted { client, key, hash, change, deadline }, out);
             }
             self.keep_buffer(operation);
         }

@@ -20,6 +20,8 @@ pub(super) enum Ended {
     Told,
     /// Before it is, most replicas are to agree on what is there.
     Disagreed,
+    /// What was to be handed to another node is to be proposed by this one.
+    ComesBack,
 }
 
 /// Whether an operation goes on.
@@ -39,6 +41,8 @@ pub(super) enum Step {
     End,
     /// That most replicas agree on what is there, and that the client is told that.
     Agree,
+    /// That this node proposes what another was to.
+    Propose,
 }
 
 /// The kinds.
@@ -133,6 +137,14 @@ impl Operation {
     /// Whose it is, and its key.
     pub(super) fn of(&self) -> (ClientTag, KeyHash, &[u8]) {
         (self.effort.client, self.effort.hash, self.effort.key())
+    }
+
+    /// What is to be changed, if that is to be agreed on.
+    pub(super) fn change(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Forward(forward) if forward.changes() => Some(self.effort.value()),
+            _ => None,
+        }
     }
 
     /// Its buffer, unless that has grown beyond `bytes_max`.
@@ -236,6 +248,7 @@ impl Operation {
             Step::Wait => Ok(()),
             Step::End => Err(Ended::Told),
             Step::Agree => Err(Ended::Disagreed),
+            Step::Propose => Err(Ended::ComesBack),
             Step::Become(state) => {
                 self.state = state;
                 self.enter(turn)

@@ -64,8 +64,9 @@ impl Topology {
                 within("an operation's time", *ms, OPERATION_TIMEOUT_MS_BOUNDS)
             }
             Command::Recovered { node, incarnation } => match self.nodes.get(node) {
-                Some(present) if present.incarnation == *incarnation => Ok(()),
-                _ => Err(Denial::LifeOver(*node)),
+                Some(present) if present.incarnation != *incarnation => Err(Denial::LifeOver(*node)),
+                Some(present) if present.state != NodeState::Joined => Ok(()),
+                Some(_) | None => Err(Denial::NothingToRecover(*node)),
             },
             Command::Remove { node } => match self.nodes.get(node) {
                 Some(present) if present.state != NodeState::Joined => Err(Denial::OwnsRanges(*node)),
@@ -192,7 +193,7 @@ impl Topology {
     /// Lets a node count again that has got back what it can.
     fn recovered(&mut self, node: NodeNumber) {
         let ring = self.ring();
-        let enough = ring.replicas() - (ring.replicas() / 2 + 1) + 1;
+        let enough = ring.sources();
         let active = |other: &&NodeNumber| self.nodes[*other].state == NodeState::Active;
         let mut own = ring.arcs().filter(|(_, list)| list.contains(&node));
         let lossy = own.any(|(_, list)| list.iter().filter(active).count() < enough);

@@ -4,9 +4,8 @@
 //! one worker of a node, so that its ballots do not compete with each other.
 
 use crate::cluster::coordinator::ClientTag;
-use crate::cluster::replica::Standing;
 use crate::message::Refusal;
-use crate::message::peer::{Answer, Obstacle, OperationId, Proposal, Told, Verdict};
+use crate::message::peer::{Answer, OperationId, Proposal, Told, Verdict};
 use crate::protocol::peer::{PeerMessage, encode_answer};
 use crate::server::engine::Shared;
 use crate::server::replication::outbox::Waiting;
@@ -129,14 +128,7 @@ impl Replication {
             let operation = proposal.operation;
             let waiting =
                 Waiting::Asker(Asker { destination: Destination::Guest { slot, serial }, operation });
-            let refusal = if proposal.epoch != self.view.epoch {
-                Some(Obstacle::Epoch(self.view.epoch))
-            } else if self.replica.standing != Standing::Active {
-                Some(Obstacle::NotServing)
-            } else {
-                None
-            };
-            match refusal {
+            match self.replica.refuses(proposal.epoch, Some(proposal.remaining_ms)) {
                 Some(obstacle) => self.outbox.conclude(waiting, &Verdict::Refused(obstacle)),
                 None => {
                     let hash = shared.store.hash(&proposal.key);
@@ -158,9 +150,11 @@ impl Replication {
                     }
                 }
                 Destination::Worker { index, ticket } => {
-                    // If it has no room, its client is told at its deadline that the outcome is unknown.
-                    let _ =
-                        shared.mailboxes[index].send(Message::ErrandDone { ticket, answer: bytes.into() });
+                    let done = Message::ErrandDone { ticket, answer: bytes.into() };
+                    if let Err(Message::ErrandDone { answer, .. }) = shared.mailboxes[index].send(done) {
+                        // There is no room for it: in the next turn again. Somebody waits for it without end.
+                        self.outbox.answers.push((destination, answer.into()));
+                    }
                 }
             }
         }

@@ -277,9 +277,9 @@ impl Replication {
         self.replica.stopped_ms = now.nanos_since(before.after(LOOK_AROUND * 2)) / 1_000_000;
         self.turns_at = [now, last];
         self.attend_guests(wall, registry, store);
+        self.take_proposals(shared);
         // What it asks itself has not waited.
         self.replica.stopped_ms = 0;
-        self.take_proposals(shared);
         self.attend_links(now, registry, store, wall);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);

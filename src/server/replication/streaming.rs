@@ -27,14 +27,8 @@ pub(super) fn hand_over(
     store: &Store,
     out: &mut Vec<u8>,
 ) {
-    let obstacle = if fetch.epoch != replica.epoch {
-        Some(Obstacle::Epoch(replica.epoch))
-    } else if replica.standing != Standing::Active || roster.adopted() < fetch.epoch {
-        Some(Obstacle::NotServing)
-    } else {
-        None
-    };
-    if let Some(obstacle) = obstacle {
+    let too_early = || (roster.adopted() < fetch.epoch).then_some(Obstacle::NotServing);
+    if let Some(obstacle) = replica.refuses(fetch.epoch, None).or_else(too_early) {
         let verdict = Verdict::Refused(obstacle);
         return encode_answer(&Answer { operation: fetch.operation, verdict }, out);
     }

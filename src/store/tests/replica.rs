@@ -1,7 +1,7 @@
 //! Merging: the order and the number of times in which cells come make no difference.
 
 use super::{Writer, get, store};
-use crate::cluster::replica::Merged;
+use crate::cluster::replica::{Accepted, Cells, Merged};
 use crate::message::peer::{Cell, Content};
 use crate::store::{OutOfMemory, Store};
 use crate::types::{Stamp, Version, WallTime, WriterId};
@@ -102,4 +102,62 @@ fn beyond_the_limit_nothing_changes() {
     assert_eq!((store.used_bytes(), get(&store, b"k", NOW).unwrap().value), (used, b"small".to_vec()));
     assert_eq!(store.merge(hash, b"k", tombstone(3), NOW), Ok(Merged::Stored { existed: true }));
     assert!(store.used_bytes() <= used);
+}
+
+/// Prepares a ballot; what was there, or what was in the way.
+fn prepare(store: &Store, stamp: u64) -> Result<Option<Version>, Version> {
+    store.prepare(b"k", version(stamp, 1), |found| found.map(|cell| cell.map(|cell| cell.version)))
+}
+
+fn accept(store: &Store, cell: Cell<'_>, next: Option<u64>) -> Accepted {
+    store.accept(b"k", cell, next.map(|stamp| version(stamp, 1)), NOW).unwrap()
+}
+
+#[test]
+fn a_promise_binds_every_path_and_is_accepted_once() {
+    let store = store(2, None);
+    merge(&store, value(5, b"five"));
+    assert_eq!(prepare(&store, 5), Err(version(5, 1)), "what is there is not below it");
+    assert_eq!(prepare(&store, 9), Ok(Some(version(5, 1))));
+    assert_eq!(prepare(&store, 9), Ok(Some(version(5, 1))), "the same again is promised again");
+    assert_eq!(prepare(&store, 8), Err(version(9, 1)));
+    assert_eq!(merge(&store, value(7, b"seven")), Merged::Promised { ballot: version(9, 1) });
+    assert_eq!(merge(&store, value(5, b"five")), Merged::Stored { existed: false }, "it is there already");
+    assert_eq!(accept(&store, value(8, b"eight"), None), Accepted::Superseded { by: version(9, 1) });
+    assert_eq!(accept(&store, value(10, b"ten"), None), Accepted::NotPromised);
+    assert_eq!(accept(&store, value(9, b"nine"), Some(12)), Accepted::Stored { rides: true });
+    assert_eq!(accept(&store, value(9, b"nine"), Some(12)), Accepted::Stored { rides: true });
+    assert_eq!(merge(&store, value(11, b"eleven")), Merged::Promised { ballot: version(12, 1) });
+    assert_eq!(merge(&store, value(13, b"newer")), Merged::Stored { existed: true }, "above it, all is free");
+    assert_eq!(accept(&store, value(12, b"twelve"), None), Accepted::Superseded { by: version(13, 1) });
+    assert_eq!(prepare(&store, 14), Ok(Some(version(13, 1))));
+    assert_eq!(accept(&store, tombstone(14), None), Accepted::Stored { rides: false });
+    assert_eq!(merge(&store, value(15, b"later")), Merged::Stored { existed: false });
+}
+
+#[test]
+fn behind_a_fence_nothing_is_taken_that_may_have_been_ruled_out() {
+    let store = store(2, None);
+    merge(&store, value(5, b"five"));
+    store.raise_fence(Stamp(20));
+    store.raise_fence(Stamp(10));
+    assert!(prepare(&store, 20).is_err(), "up to the fence");
+    assert!(matches!(merge(&store, value(6, b"six")), Merged::Promised { .. }));
+    assert!(matches!(accept(&store, value(19, b"x"), None), Accepted::Superseded { .. }));
+    assert_eq!(prepare(&store, 21), Ok(Some(version(5, 1))));
+    assert_eq!(accept(&store, value(21, b"y"), None), Accepted::Stored { rides: false });
+}
+
+#[test]
+fn what_is_accepted_beyond_the_limit_changes_nothing() {
+    let store = store(2, Some(1000));
+    merge(&store, value(1, b"small"));
+    prepare(&store, 2).unwrap();
+    let large = vec![b'x'; 5000];
+    assert!(store.accept(b"k", value(2, &large), Some(version(3, 1)), NOW).is_err());
+    assert_eq!(
+        accept(&store, value(2, b"less"), None),
+        Accepted::Stored { rides: false },
+        "it is still promised"
+    );
 }

@@ -135,6 +135,11 @@ fn who_has_recovered_counts_again_and_what_was_lost_is_counted() {
         topology.apply(&command).unwrap();
         assert_eq!(topology, once, "the same command again changes nothing");
     }
+    enter(&mut topology, &entrance("late", 50)).unwrap();
+    let before = topology.clone();
+    let joined = recovered(&topology, 4);
+    assert_eq!(topology.apply(&joined), Err(Denial::NothingToRecover(NodeNumber(4))));
+    assert_eq!(topology, before, "what is denied changes nothing");
     let over = recovered(&topology, 2);
     enter(&mut topology, &Entrance { was: Some(NodeNumber(2)), ..entrance("b", 22) }).unwrap();
     assert_eq!(topology.apply(&over), Err(Denial::LifeOver(NodeNumber(2))));
