@@ -398,3 +398,41 @@ fn an_operation_that_cannot_be_done_is_refused_and_one_that_may_have_been_is_unk
     coordinator.begin(Timestamp(0), &linearizable, &mut keep);
     assert_eq!(outcomes, [None, Some(Refusal::Unavailable), Some(Refusal::Unavailable)]);
 }
+
+#[test]
+fn who_came_back_without_its_data_is_told_what_another_has_applied_and_counts_for_nothing() {
+    let mut world = World::new(1, 0);
+    let mut view = (*world.coordinators[0].view).clone();
+    view.set_recovering([NodeNumber(2)]);
+    let (mut sent, mut replies) = (Vec::new(), 0);
+    let mut keep = |order: Order<'_>| match order {
+        Order::Send { to, inquiry } => sent.push((to.0, inquiry.operation)),
+        Order::Reply { outcome, .. } => {
+            assert!(matches!(outcome, Outcome::Done(Reply::Written { .. })), "{outcome:?}");
+            replies += 1;
+        }
+        Order::Propose { .. } | Order::Told { .. } => unreachable!("nothing is agreed on here"),
+    };
+    let coordinator = &mut world.coordinators[0];
+    coordinator.adopt(Arc::new(view), &mut keep);
+    let put = Action::Put { value: &[0; 8], expires_at: None };
+    let ask = Ask { client: ClientTag(1), key: b"k", hash: KeyHash(1), level: Level::Quorum, action: put };
+    coordinator.begin(Timestamp(0), &ask, &mut keep);
+    assert_eq!(sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [1], "a write that is refused is nowhere");
+    let operation = sent[0].1;
+    let applied = Answer { operation, verdict: Verdict::Applied { existed: false } };
+    let mut keep = |order: Order<'_>| match order {
+        Order::Send { to, .. } => sent.push((to.0, operation)),
+        _ => replies += 1,
+    };
+    coordinator.answer(NodeNumber(1), &applied, &mut keep);
+    coordinator.answer(NodeNumber(2), &applied, &mut keep);
+    assert_eq!((sent.iter().map(|(to, _)| *to).collect::<Vec<_>>(), replies), (vec![1, 0, 2], 0));
+    let mut keep = |order: Order<'_>| {
+        let Order::Reply { outcome, .. } = order else { return };
+        assert!(matches!(outcome, Outcome::Done(Reply::Written { .. })), "{outcome:?}");
+        replies += 1;
+    };
+    coordinator.answer(NodeNumber(0), &applied, &mut keep);
+    assert_eq!(replies, 1, "two that count have applied it");
+}
