@@ -49,6 +49,7 @@ use mio::{Poll, Waker};
 use crate::cluster::topology::Leadership;
 use crate::config::{self, ClusterConfig, Config, Limits, StoreConfig, turn};
 use crate::hybrid_clock::HybridClock;
+use crate::message::consensus::Electorate;
 use crate::metrics::Recorder;
 use crate::protocol::handshake::{Handshake, Purpose};
 use crate::store::Store;
@@ -265,7 +266,7 @@ fn meet(
     let own = Handshake { purpose: Purpose::Hello, cluster: id, node, run };
     let known = Known {
         leadership: Leadership { leader: None, term: 0, since: Timestamp::default() },
-        voters: Vec::new(),
+        electorate: Electorate::default(),
         doubted: BTreeMap::new(),
         entered: false,
         topology,

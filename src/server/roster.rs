@@ -13,6 +13,7 @@ use crate::cluster::membership::Liveness;
 use crate::cluster::replica::Standing;
 use crate::cluster::ring::Ring;
 use crate::cluster::topology::Leadership;
+use crate::message::consensus::Electorate;
 use crate::message::topology::{Name, NodeState, Topology};
 use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
 use crate::server::control::Message;
@@ -48,7 +49,7 @@ pub(crate) struct Outlook {
 pub(crate) struct Known {
     pub(crate) topology: Topology,
     pub(crate) leadership: Leadership,
-    pub(crate) voters: Vec<NodeNumber>,
+    pub(crate) electorate: Electorate,
     /// What nodes are that are not alive.
     pub(crate) doubted: BTreeMap<NodeNumber, Liveness>,
     /// The log has this node's present life.

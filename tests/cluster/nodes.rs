@@ -1,7 +1,7 @@
 //! A cluster under test.
 //!
-//! Invariant: a cluster is handed out when it is open, every worker of every node is linked to every other node, and as
-//! many vote as should; its processes end with it, and their metadata with them.
+//! Invariant: a cluster is handed out when it is open, every worker of every node is linked to every other node, as
+//! many vote as should, and those before have no say any more; its processes end with it, and their metadata with them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Cluster {
             wait_until("it is open", || cluster.state(node) == "active");
             wait_until("the right number votes", || {
                 let votes = |other: &usize| cluster.described(node, *other).get("votes") == "1";
-                (0..count).filter(votes).count() == voters
+                (0..count).filter(votes).count() == voters && cluster.resp(node).info("voters_changing") == 0
             });
         }
         cluster

@@ -190,6 +190,8 @@ fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
     line(text, "leader_known_for_ms", engine.now.nanos_since(known.leadership.since) / 1_000_000);
     line(text, "epoch", topology.epoch.0);
     line(text, "open", u8::from(topology.open));
+    // Until a change of voters is over, it takes a majority of those before as well.
+    line(text, "voters_changing", u8::from(!known.electorate.voters_outgoing.is_empty()));
     line(text, "losses", topology.losses);
     line(text, "replication_factor", topology.settings.replication_factor);
     line(text, "drift_max_ms", topology.settings.drift_max_ms);
@@ -197,7 +199,7 @@ fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
     line(text, "nodes", topology.nodes.len());
     for (&number, node) in &topology.nodes {
         let own = number == roster.own.node;
-        let votes = known.voters.contains(&number);
+        let votes = known.electorate.voters.contains(&number);
         let liveness = match known.doubted.get(&number) {
             None | Some(Liveness::Alive) => "alive",
             Some(Liveness::Suspected) => "suspected",

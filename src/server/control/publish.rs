@@ -87,7 +87,7 @@ impl Control {
         self.roster.set_known(Known {
             topology,
             leadership: self.log.leadership(),
-            voters: self.log.electorate().voters.clone(),
+            electorate: self.log.electorate().clone(),
             doubted: self.doubted.clone(),
             entered: self.entered,
         });
