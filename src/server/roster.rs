@@ -176,6 +176,7 @@ impl Roster {
             Some(_) if !known.entered => "starting",
             Some(node) => match node.state {
                 NodeState::Joined => "joined",
+                NodeState::Joining => "joining",
                 NodeState::Active => "active",
                 NodeState::Recovering => "recovering",
             },
