@@ -44,8 +44,6 @@ pub enum Deviation {
     RecoveringCounted,
     /// A node that came back without its data has enough when one other has handed over all it has.
     RecoveredFromOne,
-    /// While a key moves, those who hold it suffice for a level.
-    OldOwnersSuffice,
     /// A voter that was restarted does not know whom it voted for.
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.

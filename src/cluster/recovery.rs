@@ -114,19 +114,20 @@ impl Recovery {
     /// Whether the node has all that it takes to count again.
     #[must_use]
     pub fn is_whole(&self, view: &View) -> bool {
-        let done = |node: &&NodeNumber| self.sources.get(node).is_some_and(|source| source.next.is_none());
-        view.holders_of_what_is_lacking().into_iter().all(|list| {
+        let enough = view.ring.sources();
+        view.ring.arcs().filter(|(_, list)| list.contains(&view.own)).all(|(_, list)| {
             let others = || list.iter().filter(|&&node| node != view.own && view.counts(node));
-            // What it holds itself it need not get.
-            let own = usize::from(view.counts(view.own) && list.contains(&view.own));
-            others().filter(done).count() >= (view.ring.sources() - own).min(others().count())
+            let done =
+                |node: &&NodeNumber| self.sources.get(node).is_some_and(|source| source.next.is_none());
+            others().filter(done).count() >= enough.min(others().count())
         })
     }
 }
 
 fn others(view: &View) -> Vec<NodeNumber> {
-    let holders = view.holders_of_what_is_lacking().into_iter().flatten();
-    let mut nodes: Vec<NodeNumber> = holders.copied().filter(|&node| node != view.own).collect();
+    let shared = view.ring.arcs().filter(|(_, list)| list.contains(&view.own));
+    let mut nodes: Vec<NodeNumber> =
+        shared.flat_map(|(_, list)| list.iter().copied()).filter(|&node| node != view.own).collect();
     nodes.sort_unstable();
     nodes.dedup();
     nodes

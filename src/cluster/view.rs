@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::cluster::ring::{Ring, lacks, pairs};
-use crate::types::{Epoch, NodeNumber, Token};
+use crate::cluster::ring::Ring;
+use crate::types::{Epoch, NodeNumber};
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug)]
@@ -15,8 +15,6 @@ pub struct View {
     pub epoch: Epoch,
     /// Who holds what in this epoch.
     pub ring: Arc<Ring>,
-    /// Who is to hold what when the movement under way ends, if one is.
-    pub next_ring: Option<Arc<Ring>>,
     /// The node whose view it is.
     pub own: NodeNumber,
     /// A bit for each node number that can be reached.
@@ -34,8 +32,7 @@ impl View {
         own: NodeNumber,
         reachable: impl IntoIterator<Item = NodeNumber>,
     ) -> Self {
-        let mut view =
-            Self { epoch, ring, next_ring: None, own, reachable: Vec::new(), recovering: Vec::new() };
+        let mut view = Self { epoch, ring, own, reachable: Vec::new(), recovering: Vec::new() };
         view.set_reachable(own, true);
         for node in reachable {
             view.set_reachable(node, true);
@@ -55,30 +52,6 @@ impl View {
     #[must_use]
     pub fn counts(&self, node: NodeNumber) -> bool {
         !self.recovering.contains(&node)
-    }
-
-    /// Who is to hold what lies at `token`, while keys move.
-    #[inline]
-    #[must_use]
-    pub fn next_list(&self, token: Token) -> &[NodeNumber] {
-        self.next_ring.as_ref().map_or(&[], |ring| ring.preference_list(token))
-    }
-
-    /// Whether `node` holds what lies at `token`, or is to.
-    #[must_use]
-    pub fn holds(&self, node: NodeNumber, token: Token) -> bool {
-        self.ring.preference_list(token).contains(&node) || self.next_list(token).contains(&node)
-    }
-
-    /// Those who hold what the own node lacks, part by part of the ring: what it lost or what is new to it.
-    pub fn holders_of_what_is_lacking(&self) -> Vec<&[NodeNumber]> {
-        let next = self.next_ring.as_ref().unwrap_or(&self.ring);
-        let recovers = !self.counts(self.own);
-        let lacking = |(old, new): &(&[NodeNumber], &[NodeNumber])| {
-            let holds = old.contains(&self.own) || new.contains(&self.own);
-            if recovers { holds } else { lacks(self.own, old, new) }
-        };
-        pairs(&self.ring, next).filter(lacking).map(|(old, _)| old).collect()
     }
 
     /// Notes which nodes do not count.

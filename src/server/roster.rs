@@ -176,7 +176,6 @@ impl Roster {
             Some(_) if !known.entered => "starting",
             Some(node) => match node.state {
                 NodeState::Joined => "joined",
-                NodeState::Joining => "joining",
                 NodeState::Active => "active",
                 NodeState::Recovering => "recovering",
             },

@@ -4,10 +4,7 @@
 //! with every change of ownership and with every life of a node that owns something; what is denied changes nothing.
 //! Who is alive is not known here: whoever leads judges that before it proposes.
 
-mod moves;
-
 use crate::cluster::ring::{Member, Ring};
-use crate::config::REPLICAS_MAX;
 use crate::config::topology::{DRIFT_MS_BOUNDS, NODES_MAX, OPERATION_TIMEOUT_MS_BOUNDS, VIRTUAL_NODES_MAX};
 use crate::message::topology::{
     Command, Denial, Entrance, Name, Node, NodeState, Setting, Settings, Topology,
@@ -26,8 +23,6 @@ impl Topology {
             epoch: Epoch(1),
             open: false,
             losses: 0,
-            copies: settings.replication_factor,
-            movement: None,
             settings,
             nodes: BTreeMap::new(),
             zones: Vec::new(),
@@ -48,15 +43,7 @@ impl Topology {
             Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms = *ms,
             Command::Recovered { node, .. } if !self.has(command) => self.recovered(*node),
             Command::Recovered { .. } => {}
-            Command::Set(Setting::ReplicationFactor(copies)) => self.settings.replication_factor = *copies,
-            Command::Remove { node } => self.remove(*node),
-            Command::Move { comes, goes, copies } => self.begin_move(comes, goes, *copies),
-            Command::Filled { node, .. } => self.filled(*node),
-            Command::CallOff { since } if self.movement.as_ref().is_some_and(|it| it.since == *since) => {
-                self.call_off();
-            }
-            Command::CallOff { .. } => {}
-            Command::Revoke { nodes } => self.revoke(nodes),
+            Command::Remove { node } => _ = self.nodes.remove(node),
         }
         Ok(())
     }
@@ -76,20 +63,15 @@ impl Topology {
             Command::Set(Setting::OperationTimeoutMs(ms)) => {
                 within("an operation's time", *ms, OPERATION_TIMEOUT_MS_BOUNDS)
             }
-            Command::Set(Setting::ReplicationFactor(copies)) => {
-                let text = || format!("the replication factor is 1 to {REPLICAS_MAX}");
-                let fits = (1..=REPLICAS_MAX).contains(&usize::from(*copies));
-                if fits { Ok(()) } else { Err(Denial::OutOfBounds(text())) }
-            }
             Command::Recovered { node, incarnation } => match self.nodes.get(node) {
                 Some(present) if present.incarnation != *incarnation => Err(Denial::LifeOver(*node)),
-                Some(Node { state: NodeState::Active | NodeState::Recovering, .. }) => Ok(()),
+                Some(present) if present.state != NodeState::Joined => Ok(()),
                 Some(_) | None => Err(Denial::NothingToRecover(*node)),
             },
-            Command::Remove { node } => self.judge_removal(*node),
-            Command::Move { comes, goes, copies } => self.judge_move(comes, goes, *copies),
-            Command::Filled { node, incarnation, since } => self.judge_filled(*node, *incarnation, *since),
-            Command::CallOff { .. } | Command::Revoke { .. } => Ok(()),
+            Command::Remove { node } => match self.nodes.get(node) {
+                Some(present) if present.state != NodeState::Joined => Err(Denial::OwnsRanges(*node)),
+                _ => Ok(()),
+            },
         }
     }
 
@@ -105,20 +87,7 @@ impl Topology {
             Command::Recovered { node, incarnation } => self.nodes.get(node).is_some_and(|present| {
                 present.incarnation == *incarnation && present.state == NodeState::Active
             }),
-            Command::Set(Setting::ReplicationFactor(copies)) => self.settings.replication_factor == *copies,
-            Command::Remove { node } => self.nodes.get(node).is_none_or(|node| node.leaves),
-            Command::Move { .. } => false,
-            Command::Filled { node, since, .. } => {
-                let moves = self.movement.as_ref().filter(|movement| movement.since == *since);
-                moves.is_none_or(|movement| !movement.awaited.contains(node))
-            }
-            Command::CallOff { since } => self.movement.as_ref().is_none_or(|it| it.since != *since),
-            Command::Revoke { nodes } => {
-                let counts = |node: &NodeNumber| {
-                    self.nodes.get(node).is_some_and(|node| node.state == NodeState::Active)
-                };
-                !nodes.is_empty() && !nodes.iter().any(counts)
-            }
+            Command::Remove { node } => !self.nodes.contains_key(node),
         }
     }
 
@@ -171,17 +140,14 @@ impl Topology {
             virtual_nodes: entrance.virtual_nodes,
             seat: self.next_node,
             state: NodeState::Joined,
-            leaves: false,
         };
         let number = match holder {
             // What belongs to its places stays: to change it is to move ranges.
             Some((number, before)) => {
-                self.lose_life(number);
-                node.leaves = before.leaves && entrance.was.is_some();
                 (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
                 let keeps = entrance.was.is_some() && entrance.keeps_data;
                 node.state = match before.state {
-                    NodeState::Joined | NodeState::Joining => NodeState::Joined,
+                    NodeState::Joined => NodeState::Joined,
                     NodeState::Active if keeps => NodeState::Active,
                     NodeState::Active | NodeState::Recovering => NodeState::Recovering,
                 };
@@ -220,7 +186,6 @@ impl Topology {
         if !self.open && self.nodes.len() >= usize::from(self.settings.opens_with) {
             self.open = true;
             self.epoch.0 += 1;
-            self.copies = self.settings.replication_factor;
             self.nodes.values_mut().for_each(|node| node.state = NodeState::Active);
         }
     }
@@ -239,23 +204,10 @@ impl Topology {
         }
     }
 
-    /// Who holds what in this epoch; while keys move, who held it before.
+    /// Who holds what in this epoch.
     #[must_use]
     pub fn ring(&self) -> Ring {
-        let owns = |_, state| !matches!(state, NodeState::Joined | NodeState::Joining);
-        self.ring_of(owns, self.copies)
-    }
-
-    /// Who is to hold what, while keys move.
-    #[must_use]
-    pub fn next_ring(&self) -> Option<Ring> {
-        let movement = self.movement.as_ref()?;
-        let owns = |node, state| state != NodeState::Joined && !movement.goes.contains(&node);
-        Some(self.ring_of(owns, movement.copies))
-    }
-
-    fn ring_of(&self, owns: impl Fn(NodeNumber, NodeState) -> bool, copies: u8) -> Ring {
-        let owners = self.nodes.iter().filter(|(number, node)| owns(**number, node.state));
+        let owners = self.nodes.iter().filter(|(_, node)| node.state != NodeState::Joined);
         let members: Vec<Member> = owners
             .map(|(&number, node)| Member {
                 node: number,
@@ -264,8 +216,8 @@ impl Topology {
                 virtual_nodes: node.virtual_nodes,
             })
             .collect();
-        let copies = NonZeroUsize::new(usize::from(copies)).unwrap_or(NonZeroUsize::MIN);
-        Ring::new(&members, copies, self.hash_seed)
+        let factor = NonZeroUsize::new(usize::from(self.settings.replication_factor));
+        Ring::new(&members, factor.unwrap_or(NonZeroUsize::MIN), self.hash_seed)
     }
 }
 

@@ -59,7 +59,7 @@ impl Proposer {
     /// Whether most replicas are known to hold what is there.
     fn is_settled<O: Orders>(&self) -> bool {
         let Some(base) = self.base else { return true };
-        self.quorum.is_met(self.holders(base.rank)) || O::DEVIATION == Deviation::SettlingSkipped
+        self.holders(base.rank).len() >= self.needed || O::DEVIATION == Deviation::SettlingSkipped
     }
 
     /// Asks those who promised to accept what was decided, or what is there already, under the ballot.
