@@ -168,7 +168,7 @@ fn recovery() {
         "1C 00 00 00 09 00 00 00 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 06 07 00 00 00 00 00 00"
     );
     let mut out = Vec::new();
-    let mut page = PageWriter::begin(OPERATION, &mut out);
+    let mut page = PageWriter::begin(OPERATION, WallTime(6), &mut out);
     page.push(b"key", &cell(Content::Value { value: b"v", expires_at: Some(EXPIRES_AT) }));
     page.push(b"k", &cell(Content::Tombstone));
     page.finish(Some(Token(0x0908)));

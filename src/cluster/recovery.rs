@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cluster::view::View;
 use crate::message::peer::{Fetch, OperationId};
-use crate::types::{Epoch, NodeNumber, Timestamp, Token};
+use crate::types::{Epoch, NodeNumber, Timestamp, Token, WallTime};
 
 /// What tells its pages, and refusals of them, from answers to a coordinator's operations, of which there are fewer.
 const SLOT: u32 = 1 << 30;
@@ -30,6 +30,17 @@ struct Source {
     rests_until: Timestamp,
 }
 
+/// What is left of a page once its cells are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// What it was asked for with.
+    pub operation: OperationId,
+    /// Where to go on; `None`: this was the last one.
+    pub next: Option<Token>,
+    /// The latest time that the source has stored or promised anything for.
+    pub latest: WallTime,
+}
+
 /// The recovery of one node's present life.
 #[derive(Debug)]
 pub struct Recovery {
@@ -37,6 +48,8 @@ pub struct Recovery {
     others: (Epoch, Vec<NodeNumber>),
     sources: BTreeMap<NodeNumber, Source>,
     rounds: u32,
+    /// The latest time that a source has stored or promised anything for.
+    heard: WallTime,
     /// How long a page may take before it is asked for again.
     patience: Duration,
     /// How long a source is left alone between two pages.
@@ -47,7 +60,14 @@ impl Recovery {
     /// One that has nothing yet.
     #[must_use]
     pub fn new(patience: Duration, pause: Duration) -> Self {
-        Self { others: (Epoch::default(), Vec::new()), sources: BTreeMap::new(), rounds: 0, patience, pause }
+        Self {
+            others: (Epoch::default(), Vec::new()),
+            sources: BTreeMap::new(),
+            rounds: 0,
+            heard: WallTime(0),
+            patience,
+            pause,
+        }
     }
 
     /// Asks every source for its next page that can be asked and has none under way.
@@ -76,11 +96,19 @@ impl Recovery {
     }
 
     /// Takes note of a page whose cells have been merged.
-    pub fn page(&mut self, now: Timestamp, from: NodeNumber, operation: OperationId, next: Option<Token>) {
+    pub fn page(&mut self, now: Timestamp, from: NodeNumber, page: &Received) {
         let Some(source) = self.sources.get_mut(&from) else { return };
+        let Received { operation, next, latest } = *page;
         if source.asked.is_some_and(|(round, _)| round == operation.round) {
+            self.heard = self.heard.max(latest);
             *source = Source { next, asked: None, rests_until: now.after(self.pause) };
         }
+    }
+
+    /// The latest time that a source has stored or promised anything for: what was promised before is no later.
+    #[must_use]
+    pub fn heard(&self) -> WallTime {
+        self.heard
     }
 
     /// Whether a page is the one that was asked for last: others may be of a process that has ended since.
@@ -156,6 +184,11 @@ mod tests {
         asked
     }
 
+    fn page(recovery: &mut Recovery, now: u64, from: u16, operation: OperationId, next: Option<Token>) {
+        let received = Received { operation, next, latest: WallTime(now) };
+        recovery.page(Timestamp(now), NodeNumber(from), &received);
+    }
+
     #[test]
     fn both_others_of_three_hand_over_everything() {
         let view = view(3, &[1]);
@@ -164,22 +197,22 @@ mod tests {
         assert_eq!(asked.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [2, 3]);
         assert!(asked.iter().all(|(_, fetch)| fetch.from == Token(0) && fetch.epoch == Epoch(4)));
         assert!(ask(&mut recovery, 50, &view).is_empty(), "one page at a time");
-        recovery.page(Timestamp(50), NodeNumber(2), asked[0].1.operation, Some(Token(9)));
+        page(&mut recovery, 50, 2, asked[0].1.operation, Some(Token(9)));
         assert!(ask(&mut recovery, 54, &view).is_empty(), "it rests");
         let more = ask(&mut recovery, 60, &view);
         assert_eq!((more.len(), more[0].0, more[0].1.from), (1, 2, Token(9)));
-        recovery.page(Timestamp(60), NodeNumber(2), asked[0].1.operation, None);
+        page(&mut recovery, 60, 2, asked[0].1.operation, None);
         assert!(!recovery.is_whole(&view), "a page that comes late says nothing");
-        recovery.page(Timestamp(60), NodeNumber(2), more[0].1.operation, None);
+        page(&mut recovery, 60, 2, more[0].1.operation, None);
         assert!(!recovery.is_whole(&view));
-        recovery.page(Timestamp(60), NodeNumber(3), asked[1].1.operation, Some(Token(5)));
+        page(&mut recovery, 60, 3, asked[1].1.operation, Some(Token(5)));
         recovery.link_lost(NodeNumber(3));
         recovery.link_lost(NodeNumber(2));
         let again = ask(&mut recovery, 70, &view);
         assert_eq!((again.len(), again[0].0, again[0].1.from), (1, 3, Token(0)), "it begins again");
         assert_eq!(ask(&mut recovery, 170, &view).len(), 1, "what takes long is asked for again");
         let last = recovery.rounds;
-        recovery.page(Timestamp(60), NodeNumber(3), OperationId { slot: SLOT, round: last }, None);
+        page(&mut recovery, 60, 3, OperationId { slot: SLOT, round: last }, None);
         assert!(recovery.is_whole(&view));
     }
 
@@ -191,7 +224,7 @@ mod tests {
         assert!(!recovery.is_whole(&view));
         let asked = ask(&mut recovery, 0, &view);
         assert_eq!((asked.len(), asked[0].0), (1, 2));
-        recovery.page(Timestamp(60), NodeNumber(2), asked[0].1.operation, None);
+        page(&mut recovery, 60, 2, asked[0].1.operation, None);
         assert!(recovery.is_whole(&view));
     }
 }

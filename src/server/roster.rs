@@ -26,6 +26,10 @@ pub(crate) struct Outlook {
     pub(crate) epoch: Epoch,
     /// Who holds what; nobody anything before the cluster is open and has this node's present life.
     pub(crate) ring: Arc<Ring>,
+    /// Who is to hold what, while keys move.
+    pub(crate) next_ring: Option<Arc<Ring>>,
+    /// The movement that this node lacks something of.
+    pub(crate) filling: Option<Epoch>,
     /// This node's present life, once the log has it.
     pub(crate) incarnation: Option<Incarnation>,
     /// How this node's replica takes part.

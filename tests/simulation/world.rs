@@ -83,7 +83,8 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn new(seed: u64, prints: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = if random.bool() { 3 } else { 5 };
-        let image = founded(count);
+        let owners = [count, count.min(3), 1 + count / 2][random.usize(..3)];
+        let image = founded(count, owners);
         let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
         let faults = plan(&mut random, count, FAULTS_NS);
         let agreed_of_ten = [1, 3, 7][random.usize(..3)];
@@ -244,9 +245,9 @@ impl<const BUG: usize> World<BUG> {
                     self.enter(node);
                 }
             }
-            Event::Report { node, life } => {
+            Event::Report { node, life, filling } => {
                 if self.lives(node, life) {
-                    self.report(node);
+                    self.report(node, filling);
                 }
             }
             Event::Recover { node, life } => {

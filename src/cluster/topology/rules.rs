@@ -176,10 +176,10 @@ impl Topology {
         let number = match holder {
             // What belongs to its places stays: to change it is to move ranges.
             Some((number, before)) => {
-                self.lose_life(number);
+                let keeps = entrance.was.is_some() && entrance.keeps_data;
+                self.lose_life(number, keeps && before.state == NodeState::Active);
                 node.leaves = before.leaves && entrance.was.is_some();
                 (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
-                let keeps = entrance.was.is_some() && entrance.keeps_data;
                 node.state = match before.state {
                     NodeState::Joined | NodeState::Joining => NodeState::Joined,
                     NodeState::Active if keeps => NodeState::Active,

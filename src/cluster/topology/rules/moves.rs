@@ -121,14 +121,15 @@ impl Topology {
         }
     }
 
-    /// A node's life is over: what it got while keys move is lost, and what it promised.
-    pub(super) fn lose_life(&mut self, node: NodeNumber) {
+    /// A node's life is over: unless it keeps its data, what it got while keys move is lost. What it was yet to get, it
+    /// is yet to get, or it counts for nothing.
+    pub(super) fn lose_life(&mut self, node: NodeNumber, keeps_data: bool) {
         let joining = self.nodes.get(&node).is_some_and(|node| node.state == NodeState::Joining);
         let Some(movement) = &mut self.movement else { return };
         if joining || movement.goes.contains(&node) {
             // Whoever replaces it has another number: what was to become of it is asked for anew.
             self.call_off();
-        } else {
+        } else if !keeps_data {
             movement.awaited.remove(&node);
             self.end_move_if_due();
         }
