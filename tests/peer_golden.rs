@@ -168,7 +168,7 @@ fn recovery() {
         "1C 00 00 00 09 00 00 00 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 06 07 00 00 00 00 00 00"
     );
     let mut out = Vec::new();
-    let mut page = PageWriter::begin(OPERATION, &mut out);
+    let mut page = PageWriter::begin(OPERATION, WallTime(6), &mut out);
     page.push(b"key", &cell(Content::Value { value: b"v", expires_at: Some(EXPIRES_AT) }));
     page.push(b"k", &cell(Content::Tombstone));
     page.finish(Some(Token(0x0908)));
@@ -240,9 +240,9 @@ fn control_messages() {
     );
     control_is(
         Control::Told(Box::new(Told::Done(topology()))),
-        "40 00 00 00 43 00 00 00 00 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 01 01 02 6E 31 01 82 02 \
-        00 7F 00 00 01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 01 01 \
-        01 61 02 02",
+        "43 00 00 00 43 00 00 00 00 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 03 00 01 01 02 6E 31 01 \
+        82 02 00 7F 00 00 01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 \
+        02 00 01 01 61 02 02",
     );
     control_is(Control::Told(Box::new(Told::Later)), "09 00 00 00 43 00 00 00 00 00 00 00 01");
     control_is(
@@ -289,10 +289,10 @@ fn metadata() {
     let bytes = encode_metadata(&metadata);
     assert_eq!(
         hex(&bytes),
-        "41 4E 4E 55 4C 55 53 4D 02 00 00 00 00 00 00 00 65 12 63 7E F1 76 FD B9 02 6E 31 01 05 03 01 01 \
-        09 09 02 01 01 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 01 01 02 6E 31 01 82 02 00 7F 00 00 \
-        01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 01 01 01 61 02 02 \
-        01 03 0A 02 01 01 02"
+        "41 4E 4E 55 4C 55 53 4D 03 00 00 00 00 00 00 00 87 57 48 DE 11 5E DC F9 02 6E 31 01 05 03 01 01 \
+        09 09 02 01 01 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 03 00 01 01 02 6E 31 01 82 02 00 7F \
+        00 00 01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 02 00 01 01 \
+        61 02 02 01 03 0A 02 01 01 02"
     );
     assert_eq!(decode_metadata(&bytes), Ok(metadata));
 }

@@ -44,6 +44,20 @@ pub enum Deviation {
     RecoveringCounted,
     /// A node that came back without its data has enough when one other has handed over all it has.
     RecoveredFromOne,
+    /// While a key moves, those who hold it suffice for a level.
+    OldOwnersSuffice,
+    /// A node has what a movement brings it when one of the old owners has handed over all it has.
+    FilledFromOne,
+    /// A node has what a movement brings it at once.
+    BarrierSkipped,
+    /// A node that is to hold a key keeps what it had of it when it held it last.
+    LeftoversKept,
+    /// A node that is to hold a key does not know what was promised before.
+    PromisesNotHandedOver,
+    /// What others hand over to a node is dropped where it promised to take no such thing.
+    PromisesBindStreams,
+    /// That a node has what others handed over to it counts as if it had taken it itself.
+    HearsayCounted,
     /// A voter that was restarted does not know whom it voted for.
     VoteForgotten,
     /// A voter answers before what it answers with is on disk.

@@ -4,17 +4,19 @@
 //! they have that every write that a majority acknowledged in its life before is among it; each of them under the epoch
 //! of its present life or a later one, under which nothing counts that it said before. What comes is merged, so the
 //! order of sources and pages makes no difference, nor does a page that comes twice. A source whose link is lost begins
-//! again. One page of a source is under way at a time.
+//! again, and so does every source when others are to hold a key than before. One page of a source is under way at a time.
 //!
 //! With N replicas and majorities of W, N-W+1 others suffice; if fewer count, because others lost their data too, all
 //! that do are enough: what is lost then is lost, and the topology log counts it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cluster::ring::Ring;
 use crate::cluster::view::View;
 use crate::message::peer::{Fetch, OperationId};
-use crate::types::{Epoch, NodeNumber, Timestamp, Token};
+use crate::types::{Epoch, NodeNumber, Timestamp, Token, WallTime};
 
 /// What tells its pages, and refusals of them, from answers to a coordinator's operations, of which there are fewer.
 const SLOT: u32 = 1 << 30;
@@ -30,13 +32,28 @@ struct Source {
     rests_until: Timestamp,
 }
 
+/// What is left of a page once its cells are merged.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// What it was asked for with.
+    pub operation: OperationId,
+    /// Where to go on; `None`: this was the last one.
+    pub next: Option<Token>,
+    /// The latest time that the source has stored or promised anything for.
+    pub latest: WallTime,
+}
+
 /// The recovery of one node's present life.
 #[derive(Debug)]
 pub struct Recovery {
-    /// The nodes that hold anything that the own node holds, in this epoch.
+    /// The nodes that hold anything that the own node lacks, in this epoch.
     others: (Epoch, Vec<NodeNumber>),
+    /// Who holds what, and is to: what sources hand over depends on it.
+    rings: Option<(Arc<Ring>, Option<Arc<Ring>>)>,
     sources: BTreeMap<NodeNumber, Source>,
     rounds: u32,
+    /// The latest time that a source has stored or promised anything for.
+    heard: WallTime,
     /// How long a page may take before it is asked for again.
     patience: Duration,
     /// How long a source is left alone between two pages.
@@ -47,13 +64,27 @@ impl Recovery {
     /// One that has nothing yet.
     #[must_use]
     pub fn new(patience: Duration, pause: Duration) -> Self {
-        Self { others: (Epoch::default(), Vec::new()), sources: BTreeMap::new(), rounds: 0, patience, pause }
+        Self {
+            others: (Epoch::default(), Vec::new()),
+            rings: None,
+            sources: BTreeMap::new(),
+            rounds: 0,
+            heard: WallTime(0),
+            patience,
+            pause,
+        }
     }
 
     /// Asks every source for its next page that can be asked and has none under way.
     pub fn go_on(&mut self, now: Timestamp, view: &View, mut ask: impl FnMut(NodeNumber, Fetch)) {
         if self.others.0 != view.epoch {
             self.others = (view.epoch, others(view));
+            let rings = Some((Arc::clone(&view.ring), view.next_ring.clone()));
+            if self.rings != rings {
+                // Who handed over everything that was asked for then may have more that is asked for now.
+                self.sources.clear();
+                self.rings = rings;
+            }
         }
         for &node in &self.others.1 {
             if !view.is_reachable(node) || !view.counts(node) {
@@ -76,11 +107,19 @@ impl Recovery {
     }
 
     /// Takes note of a page whose cells have been merged.
-    pub fn page(&mut self, now: Timestamp, from: NodeNumber, operation: OperationId, next: Option<Token>) {
+    pub fn page(&mut self, now: Timestamp, from: NodeNumber, page: &Received) {
         let Some(source) = self.sources.get_mut(&from) else { return };
+        let Received { operation, next, latest } = *page;
         if source.asked.is_some_and(|(round, _)| round == operation.round) {
+            self.heard = self.heard.max(latest);
             *source = Source { next, asked: None, rests_until: now.after(self.pause) };
         }
+    }
+
+    /// The latest time that a source has stored or promised anything for: what was promised before is no later.
+    #[must_use]
+    pub fn heard(&self) -> WallTime {
+        self.heard
     }
 
     /// Whether a page is the one that was asked for last: others may be of a process that has ended since.
@@ -111,23 +150,25 @@ impl Recovery {
         self.sources.values().filter(|source| source.next.is_none()).count()
     }
 
-    /// Whether the node has all that it takes to count again.
+    /// Whether the node has all that it takes to count again, as far as it has gone on in this epoch.
     #[must_use]
     pub fn is_whole(&self, view: &View) -> bool {
-        let enough = view.ring.sources();
-        view.ring.arcs().filter(|(_, list)| list.contains(&view.own)).all(|(_, list)| {
+        if self.others.0 != view.epoch {
+            return false;
+        }
+        let done = |node: &&NodeNumber| self.sources.get(node).is_some_and(|source| source.next.is_none());
+        view.holders_of_what_is_lacking().into_iter().all(|list| {
             let others = || list.iter().filter(|&&node| node != view.own && view.counts(node));
-            let done =
-                |node: &&NodeNumber| self.sources.get(node).is_some_and(|source| source.next.is_none());
-            others().filter(done).count() >= enough.min(others().count())
+            // What it holds itself it need not get.
+            let own = usize::from(view.counts(view.own) && list.contains(&view.own));
+            others().filter(done).count() >= (view.ring.sources() - own).min(others().count())
         })
     }
 }
 
 fn others(view: &View) -> Vec<NodeNumber> {
-    let shared = view.ring.arcs().filter(|(_, list)| list.contains(&view.own));
-    let mut nodes: Vec<NodeNumber> =
-        shared.flat_map(|(_, list)| list.iter().copied()).filter(|&node| node != view.own).collect();
+    let holders = view.holders_of_what_is_lacking().into_iter().flatten();
+    let mut nodes: Vec<NodeNumber> = holders.copied().filter(|&node| node != view.own).collect();
     nodes.sort_unstable();
     nodes.dedup();
     nodes
@@ -157,6 +198,11 @@ mod tests {
         asked
     }
 
+    fn page(recovery: &mut Recovery, now: u64, from: u16, operation: OperationId, next: Option<Token>) {
+        let received = Received { operation, next, latest: WallTime(now) };
+        recovery.page(Timestamp(now), NodeNumber(from), &received);
+    }
+
     #[test]
     fn both_others_of_three_hand_over_everything() {
         let view = view(3, &[1]);
@@ -165,34 +211,36 @@ mod tests {
         assert_eq!(asked.iter().map(|(node, _)| *node).collect::<Vec<_>>(), [2, 3]);
         assert!(asked.iter().all(|(_, fetch)| fetch.from == Token(0) && fetch.epoch == Epoch(4)));
         assert!(ask(&mut recovery, 50, &view).is_empty(), "one page at a time");
-        recovery.page(Timestamp(50), NodeNumber(2), asked[0].1.operation, Some(Token(9)));
+        page(&mut recovery, 50, 2, asked[0].1.operation, Some(Token(9)));
         assert!(ask(&mut recovery, 54, &view).is_empty(), "it rests");
         let more = ask(&mut recovery, 60, &view);
         assert_eq!((more.len(), more[0].0, more[0].1.from), (1, 2, Token(9)));
-        recovery.page(Timestamp(60), NodeNumber(2), asked[0].1.operation, None);
+        page(&mut recovery, 60, 2, asked[0].1.operation, None);
         assert!(!recovery.is_whole(&view), "a page that comes late says nothing");
-        recovery.page(Timestamp(60), NodeNumber(2), more[0].1.operation, None);
+        page(&mut recovery, 60, 2, more[0].1.operation, None);
         assert!(!recovery.is_whole(&view));
-        recovery.page(Timestamp(60), NodeNumber(3), asked[1].1.operation, Some(Token(5)));
+        page(&mut recovery, 60, 3, asked[1].1.operation, Some(Token(5)));
         recovery.link_lost(NodeNumber(3));
         recovery.link_lost(NodeNumber(2));
         let again = ask(&mut recovery, 70, &view);
         assert_eq!((again.len(), again[0].0, again[0].1.from), (1, 3, Token(0)), "it begins again");
         assert_eq!(ask(&mut recovery, 170, &view).len(), 1, "what takes long is asked for again");
         let last = recovery.rounds;
-        recovery.page(Timestamp(60), NodeNumber(3), OperationId { slot: SLOT, round: last }, None);
+        page(&mut recovery, 60, 3, OperationId { slot: SLOT, round: last }, None);
         assert!(recovery.is_whole(&view));
     }
 
     #[test]
     fn who_has_lost_everything_too_is_not_waited_for() {
         let mut recovery = Recovery::new(Duration::from_nanos(100), Duration::from_nanos(5));
-        assert!(recovery.is_whole(&view(3, &[1, 2, 3])), "nobody has anything");
+        let nobody = view(3, &[1, 2, 3]);
+        assert!(!recovery.is_whole(&nobody), "it has not looked yet");
+        assert!(ask(&mut recovery, 0, &nobody).is_empty() && recovery.is_whole(&nobody), "nobody has anything");
         let view = view(3, &[1, 3]);
         assert!(!recovery.is_whole(&view));
         let asked = ask(&mut recovery, 0, &view);
         assert_eq!((asked.len(), asked[0].0), (1, 2));
-        recovery.page(Timestamp(60), NodeNumber(2), asked[0].1.operation, None);
+        page(&mut recovery, 60, 2, asked[0].1.operation, None);
         assert!(recovery.is_whole(&view));
     }
 }

@@ -8,6 +8,7 @@
 //! distinct nodes: DeCandia et al., "Dynamo" (2007), sections 4.2 and 4.3.
 
 mod explain;
+mod gains;
 
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -17,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::types::{NodeNumber, Token, Zone};
 
 pub use explain::{Explanation, Reason, Step};
+pub use gains::{gains, lacks, pairs};
 
 /// A node's place in the ring.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -4,12 +4,12 @@
 //! [`crate::cluster::topology`], and every node applies the same commands in the same order. A name is valid once it
 //! exists. No map here depends on a hash seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{ClusterId, Epoch, Incarnation, NodeNumber, RunId, Zone};
+use crate::types::{ClusterId, Epoch, Incarnation, NodeNumber, RunId, WallTime, Zone};
 
 /// Bytes of a name at most.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -65,8 +65,10 @@ impl std::fmt::Display for Name {
 /// What a node does in the cluster, as the log has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum NodeState {
-    /// It takes part, but owns nothing: the cluster is not open yet, or was when the node came.
+    /// It takes part, but owns nothing: the cluster is not open yet, or nothing has moved to it so far.
     Joined,
+    /// It is getting what is to be its own when the movement under way ends.
+    Joining,
     /// It owns its places of the ring and counts.
     Active,
     /// It owns its places of the ring and has come back without its data: it counts for nothing.
@@ -77,6 +79,7 @@ impl std::fmt::Display for NodeState {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
             Self::Joined => "joined",
+            Self::Joining => "joining",
             Self::Active => "active",
             Self::Recovering => "recovering",
         })
@@ -104,6 +107,25 @@ pub struct Node {
     pub seat: NodeNumber,
     /// What it does.
     pub state: NodeState,
+    /// It is to own nothing any more, and then to go for good.
+    pub leaves: bool,
+    /// Up to when what it holds may be what others handed over to it: that it holds such a cell proves nothing.
+    pub heard_until: WallTime,
+}
+
+/// Keys on their way from the nodes that own them to those that are to own them.
+///
+/// Until it ends, every level is met among both.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Movement {
+    /// The epoch that it began with, which tells it from others.
+    pub since: Epoch,
+    /// In how many copies keys are kept afterwards.
+    pub copies: u8,
+    /// Who owns nothing afterwards.
+    pub goes: BTreeSet<NodeNumber>,
+    /// Who has yet to get something.
+    pub awaited: BTreeSet<NodeNumber>,
 }
 
 /// What all nodes are told to do alike.
@@ -126,6 +148,8 @@ pub enum Setting {
     DriftMaxMs(u32),
     /// See [`Settings::operation_timeout_ms`].
     OperationTimeoutMs(u32),
+    /// See [`Settings::replication_factor`].
+    ReplicationFactor(u8),
 }
 
 /// What the nodes of a cluster agree on.
@@ -144,6 +168,10 @@ pub struct Topology {
     pub losses: u32,
     /// What all are told.
     pub settings: Settings,
+    /// In how many copies keys are kept, if there are so many nodes: what the setting was when they last moved.
+    pub copies: u8,
+    /// What moves.
+    pub movement: Option<Movement>,
     /// The nodes, by number.
     pub nodes: BTreeMap<NodeNumber, Node>,
     /// The zones' names, in the order of their numbers.
@@ -190,11 +218,43 @@ pub enum Command {
         node: NodeNumber,
         /// In which life.
         incarnation: Incarnation,
+        /// The latest time that those who handed it over had stored or promised anything for.
+        heard: WallTime,
     },
-    /// A node that owns nothing goes for good.
+    /// A node goes for good: at once if it owns nothing, else when others have what it owns.
     Remove {
         /// Which.
         node: NodeNumber,
+    },
+    /// Keys begin to move to those that are to own them.
+    Move {
+        /// Who owns something afterwards that owns nothing now.
+        comes: BTreeSet<NodeNumber>,
+        /// Who owns nothing afterwards.
+        goes: BTreeSet<NodeNumber>,
+        /// In how many copies keys are kept afterwards.
+        copies: u8,
+    },
+    /// A node has got everything that a movement brings it.
+    Filled {
+        /// Which.
+        node: NodeNumber,
+        /// In which life.
+        incarnation: Incarnation,
+        /// Which movement.
+        since: Epoch,
+        /// The latest time that those who handed it over had stored or promised anything for.
+        heard: WallTime,
+    },
+    /// A movement ends as if it had never begun.
+    CallOff {
+        /// Which.
+        since: Epoch,
+    },
+    /// Nodes that cannot be heard count for nothing until they have recovered: what only they have is given up.
+    Revoke {
+        /// Which; as somebody asks for it nobody, and whoever leads fills in the dead.
+        nodes: BTreeSet<NodeNumber>,
     },
 }
 
@@ -210,6 +270,9 @@ pub enum Denial {
     /// The node that is to be replaced is not dead.
     #[error("the node {0} is alive: stop it before it is replaced")]
     HolderAlive(Name),
+    /// The node that is to be replaced is to go for good.
+    #[error("the node {0} is to be removed: start without --replace and with another --id")]
+    Leaves(Name),
     /// There is nobody to replace.
     #[error("there is no node {0} to replace: start without --replace")]
     NobodyToReplace(Name),
@@ -230,9 +293,15 @@ pub enum Denial {
     /// The life that is spoken of is over.
     #[error("node {0:?} has begun another life since")]
     LifeOver(NodeNumber),
-    /// The node owns places on the ring.
-    #[error("node {0:?} owns a part of the ring, and ranges cannot be moved yet")]
-    OwnsRanges(NodeNumber),
+    /// Nobody would be left.
+    #[error("without node {0:?} nobody would own anything: add another node first")]
+    LastOwner(NodeNumber),
+    /// Nothing can begin to move.
+    #[error("keys are moving already, or what they are to move to is what is so")]
+    NothingToMove,
+    /// A movement that is spoken of has ended.
+    #[error("the movement that began with {0:?} has ended")]
+    MovementOver(Epoch),
     /// The node never owned what it could have lost.
     #[error("node {0:?} owns no part of the ring: it has nothing to recover")]
     NothingToRecover(NodeNumber),

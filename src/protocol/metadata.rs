@@ -12,7 +12,7 @@ use crate::message::metadata::Metadata;
 const MAGIC: [u8; 8] = *b"ANNULUSM";
 
 /// The version of the layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Bytes before the content: magic number, version, zeros, checksum.
 const HEADER_BYTES: usize = 24;

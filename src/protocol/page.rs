@@ -8,7 +8,7 @@ use super::frame::{begin_frame, finish_frame};
 use super::peer::{content_of, kind_of, put_head, value_of};
 use super::{Fault, Field, Limits};
 use crate::message::peer::{Cell, Kind, OperationId};
-use crate::types::Token;
+use crate::types::{Token, WallTime};
 
 /// The number of the kind.
 pub(super) const PAGE: u8 = 24;
@@ -20,6 +20,8 @@ pub struct Page<'a> {
     pub operation: OperationId,
     /// Where to go on; `None`: this was the last one.
     pub next: Option<Token>,
+    /// The latest time that the node has stored or promised anything for.
+    pub latest: WallTime,
     /// Its cells.
     pub cells: Cells<'a>,
 }
@@ -46,11 +48,12 @@ pub struct PageWriter<'o> {
 
 impl<'o> PageWriter<'o> {
     /// Begins a page at the end of `out`.
-    pub fn begin(operation: OperationId, out: &'o mut Vec<u8>) -> Self {
+    pub fn begin(operation: OperationId, latest: WallTime, out: &'o mut Vec<u8>) -> Self {
         let frame = begin_frame(out);
         put_head(PAGE, 0, 0, operation, out);
         let next = out.len();
         out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&latest.0.to_le_bytes());
         Self { frame, next, cells: out.len(), out }
     }
 
@@ -88,6 +91,7 @@ pub(super) fn page<'a>(
     limits: &Limits,
 ) -> Result<Page<'a>, Malformed> {
     let next = Some(Token(reader.u64(Field::Operands)?)).filter(|next| next.0 != 0);
+    let latest = WallTime(reader.u64(Field::Operands)?);
     let cells = reader.rest();
     let mut walk = Reader::new(cells);
     while !walk.is_empty() {
@@ -99,7 +103,7 @@ pub(super) fn page<'a>(
             return Err(Malformed::new(Field::Value, Fault::TooLarge));
         }
     }
-    Ok(Page { operation, next, cells: Cells(cells) })
+    Ok(Page { operation, next, latest, cells: Cells(cells) })
 }
 
 fn cell<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Cell<'a>), Malformed> {
@@ -122,7 +126,7 @@ mod tests {
     use crate::message::peer::Content;
     use crate::protocol::frame::{Frame, Split, split_frame};
     use crate::protocol::peer::{PeerMessage, decode_peer};
-    use crate::types::{Stamp, Version, WallTime, WriterId};
+    use crate::types::{Stamp, Version, WriterId};
 
     const OPERATION: OperationId = OperationId { slot: 0, round: 7 };
 
@@ -139,7 +143,7 @@ mod tests {
 
     fn encoded(next: Option<Token>) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut writer = PageWriter::begin(OPERATION, &mut out);
+        let mut writer = PageWriter::begin(OPERATION, WallTime(6), &mut out);
         cells().iter().for_each(|(key, cell)| writer.push(key, cell));
         writer.finish(next);
         out
@@ -159,7 +163,7 @@ mod tests {
             let Ok(PeerMessage::Page(page)) = decode_peer(frame(&bytes), &Limits::default()) else {
                 panic!("it is a page")
             };
-            assert_eq!((page.operation, page.next), (OPERATION, next));
+            assert_eq!((page.operation, page.next, page.latest), (OPERATION, next, WallTime(6)));
             let expected = cells();
             assert!(page.cells.iter().eq(expected.iter().map(|(key, cell)| (key.as_slice(), *cell))));
         }

@@ -492,7 +492,7 @@ mod tests {
             PeerMessage::Proposal(proposal) => encode_proposal(proposal, &mut out),
             PeerMessage::Fetch(fetch) => encode_fetch(fetch, &mut out),
             PeerMessage::Page(page) => {
-                let mut writer = page::PageWriter::begin(page.operation, &mut out);
+                let mut writer = page::PageWriter::begin(page.operation, page.latest, &mut out);
                 page.cells.iter().for_each(|(key, cell)| writer.push(key, &cell));
                 writer.finish(page.next);
             }

@@ -26,6 +26,10 @@ pub(crate) struct Outlook {
     pub(crate) epoch: Epoch,
     /// Who holds what; nobody anything before the cluster is open and has this node's present life.
     pub(crate) ring: Arc<Ring>,
+    /// Who is to hold what, while keys move.
+    pub(crate) next_ring: Option<Arc<Ring>>,
+    /// The movement that this node lacks something of.
+    pub(crate) filling: Option<Epoch>,
     /// This node's present life, once the log has it.
     pub(crate) incarnation: Option<Incarnation>,
     /// How this node's replica takes part.
@@ -36,6 +40,8 @@ pub(crate) struct Outlook {
     pub(crate) dead: Vec<NodeNumber>,
     /// Those who own keys and do not count, because they came back without them.
     pub(crate) recovering: Vec<NodeNumber>,
+    /// Those who hold what others handed over to them, and up to when that may be so.
+    pub(crate) hearsay: Vec<(NodeNumber, WallTime)>,
     /// Up to when versions may have been promised in the life before, if what it promised is lost.
     pub(crate) fence: Option<WallTime>,
     /// How far ahead of this node's clock a new version may be.
@@ -176,6 +182,7 @@ impl Roster {
             Some(_) if !known.entered => "starting",
             Some(node) => match node.state {
                 NodeState::Joined => "joined",
+                NodeState::Joining => "joining",
                 NodeState::Active => "active",
                 NodeState::Recovering => "recovering",
             },

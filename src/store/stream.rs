@@ -13,6 +13,25 @@ use crate::types::Token;
 const SHARDS_PER_PAGE: usize = 256;
 
 impl Store {
+    /// Drops whatever lies at tokens that are not its `own` in some of the shards; returns where to go on, `None` at the
+    /// end.
+    pub fn drop_foreign(&self, first: usize, shards: usize, own: impl Fn(Token) -> bool) -> Option<usize> {
+        let end = self.table.shards().min(first + shards);
+        for shard in first..end {
+            let mut foreign: Vec<Box<[u8]>> = Vec::new();
+            self.table.for_each(shard, |cells| {
+                foreign.extend(cells.filter(|(token, _)| !own(*token)).map(|(_, cell)| cell.key().into()));
+            });
+            for key in foreign {
+                let entry = self.table.entry(self.hash(&key), &key);
+                if let Some(stamp) = entry.cell().map(|cell| cell.version().stamp) {
+                    self.remove(entry, stamp);
+                }
+            }
+        }
+        (end < self.table.shards()).then_some(end)
+    }
+
     /// Visits the cells from `from` on whose tokens are wanted, until `visit` has enough; those of one token are never
     /// parted. Returns where to go on, `None` at the end of the ring.
     pub fn stream(

@@ -157,7 +157,7 @@ pub(crate) fn peer_message(bytes: &[u8]) {
         Ok(PeerMessage::Proposal(proposal)) => is_canonical(frame, |out| encode_proposal(&proposal, out)),
         Ok(PeerMessage::Fetch(fetch)) => is_canonical(frame, |out| encode_fetch(&fetch, out)),
         Ok(PeerMessage::Page(page)) => is_canonical(frame, |out| {
-            let mut writer = PageWriter::begin(page.operation, out);
+            let mut writer = PageWriter::begin(page.operation, page.latest, out);
             page.cells.iter().for_each(|(key, cell)| writer.push(key, &cell));
             writer.finish(page.next);
         }),

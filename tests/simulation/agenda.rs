@@ -5,6 +5,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use annulus::types::Epoch;
+
 /// Something that is going to happen.
 pub(crate) enum Event {
     /// Bytes of a node's process arrive at another's: what was said to a process that has ended is lost.
@@ -13,8 +15,8 @@ pub(crate) enum Event {
     Timer { node: usize, life: u32 },
     /// A node that recovers is to be looked at.
     Recover { node: usize, life: u32 },
-    /// A process that has got back what it lost says so.
-    Report { node: usize, life: u32 },
+    /// A process that has what it lost, or what a movement brings it, says so.
+    Report { node: usize, life: u32, filling: Option<Epoch> },
     /// A client goes on.
     Client { client: usize },
     /// A client has waited long for this operation of its.

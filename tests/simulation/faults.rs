@@ -40,10 +40,12 @@ pub(crate) enum Kind {
     MemoryFull,
     /// A node's disk takes nothing: neither the ceiling of its clock nor what its log would answer with.
     DiskStall,
+    /// Somebody sets the replication factor.
+    OtherFactor,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Loss,
         Self::Duplication,
         Self::Delay,
@@ -59,6 +61,7 @@ impl Kind {
         Self::ClockDrift,
         Self::MemoryFull,
         Self::DiskStall,
+        Self::OtherFactor,
     ];
 }
 

@@ -67,7 +67,7 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     println!(
         "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
          {} doubled, {} late), {} leaders elected, {} epochs adopted, \
-         {} memories lost, {} pages handed over: {:.0} seeds and {:.0} operations a core-second",
+         {} memories lost, {} pages handed over, {} ends of movements seen: {:.0} seeds and {:.0} operations a core-second",
         count.done,
         count.refused,
         count.unknown,
@@ -79,6 +79,7 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
         count.epochs,
         count.memories_lost,
         count.pages,
+        count.moves,
         seeds as f64 / cpu_s,
         operations as f64 / cpu_s,
     );

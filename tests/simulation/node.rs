@@ -25,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 19] = [
+pub(crate) const DEVIATIONS: [Deviation; 26] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -45,6 +45,13 @@ pub(crate) const DEVIATIONS: [Deviation; 19] = [
     Deviation::NewerCountsAsRepaired,
     Deviation::RecoveringCounted,
     Deviation::RecoveredFromOne,
+    Deviation::OldOwnersSuffice,
+    Deviation::FilledFromOne,
+    Deviation::BarrierSkipped,
+    Deviation::LeftoversKept,
+    Deviation::PromisesNotHandedOver,
+    Deviation::HearsayCounted,
+    Deviation::PromisesBindStreams,
 ];
 
 /// The hash seed of every store and ring.
@@ -157,7 +164,9 @@ pub(crate) struct Node {
     pub(crate) fence: WallTime,
     /// It has what it had in its life before.
     pub(crate) keeps_data: bool,
-    /// How it gets back what it lost.
+    /// The movement that it lacks something of.
+    pub(crate) filling: Option<Epoch>,
+    /// How it gets back what it lost, or what is new to it.
     pub(crate) recovery: Option<Recovery>,
     /// When its log is to be looked at next.
     pub(crate) look_ns: Option<u64>,
@@ -209,6 +218,7 @@ impl Node {
             wall: WallTime(0),
             fence: WallTime(0),
             keeps_data: true,
+            filling: None,
             recovery: None,
             up: true,
             down_since_ns: 0,
@@ -246,7 +256,8 @@ impl Node {
         self.look_ns = None;
         (self.view.epoch, self.view.ring) = (Epoch(0), Arc::new(nobody()));
         (self.replica.epoch, self.replica.standing) = (Epoch(0), Standing::Absent);
-        self.recovery = None;
+        (self.recovery, self.filling) = (None, None);
+        self.view.next_ring = None;
         if !self.keeps_data {
             self.fence = self.ceiling;
             self.store = new_store();

@@ -126,3 +126,38 @@ fn a_node_without_its_data_that_counts() {
 fn a_recovery_from_one_source() {
     is_found_by::<18>(&VALUES);
 }
+
+#[test]
+fn old_owners_that_suffice_while_keys_move() {
+    is_found_by::<19>(&VALUES);
+}
+
+#[test]
+fn a_movement_that_brings_what_one_has() {
+    is_found_by::<20>(&VALUES);
+}
+
+#[test]
+fn a_movement_that_ends_too_early() {
+    is_found_by::<21>(&VALUES);
+}
+
+#[test]
+fn leftovers_that_are_kept() {
+    is_found_by::<22>(&VALUES);
+}
+
+#[test]
+fn promises_that_are_not_handed_over() {
+    is_found_by::<23>(&VALUES);
+}
+
+#[test]
+fn what_was_handed_over_that_counts_as_taken() {
+    is_found_by::<24>(&VALUES);
+}
+
+#[test]
+fn a_promise_that_keeps_out_what_is_handed_over() {
+    is_found_by::<25>(&VALUES);
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use annulus::cluster::coordinator::Orders;
 use annulus::cluster::deviation::Deviation;
-use annulus::cluster::recovery::Recovery;
-use annulus::cluster::replica::{Cells, Standing};
+use annulus::cluster::recovery::{Received, Recovery};
+use annulus::cluster::replica::Standing;
 use annulus::cluster::ring::Ring;
 use annulus::cluster::topology::{Output, TopologyLog, Verdict};
 use annulus::message::consensus::{Electorate, Image, Snapshot};
@@ -38,12 +38,13 @@ const ASK_PAUSE_NS: u64 = 100 * MS;
 
 /// The rings that epochs had: each is computed once.
 #[derive(Default)]
-pub(crate) struct Rings(BTreeMap<Epoch, Arc<Ring>>);
+pub(crate) struct Rings(BTreeMap<Epoch, (Arc<Ring>, Option<Arc<Ring>>)>);
 
 impl Rings {
-    fn of(&mut self, topology: &Topology) -> Arc<Ring> {
-        let ring = self.0.entry(topology.epoch).or_insert_with(|| Arc::new(topology.ring()));
-        Arc::clone(ring)
+    /// Who holds what, and who is to.
+    fn of(&mut self, topology: &Topology) -> (Arc<Ring>, Option<Arc<Ring>>) {
+        let both = || (Arc::new(topology.ring()), topology.next_ring().map(Arc::new));
+        self.0.entry(topology.epoch).or_insert_with(both).clone()
     }
 }
 
@@ -64,10 +65,10 @@ pub(crate) fn entrance(node: usize, run: u64, was: Option<NodeNumber>, keeps_dat
 }
 
 /// What the disks of so many nodes hold when the world begins: a cluster that has just opened.
-pub(crate) fn founded(nodes: usize) -> Image {
+pub(crate) fn founded(nodes: usize, owners: usize) -> Image {
     let settings = Settings {
         replication_factor: 3,
-        opens_with: nodes as u16,
+        opens_with: owners as u16,
         drift_max_ms: 500,
         operation_timeout_ms: 1000,
     };
@@ -163,20 +164,26 @@ impl<const BUG: usize> World<BUG> {
     }
 
     /// A node that has got back what it lost wants to count again.
-    pub(crate) fn report(&mut self, number: usize) {
+    pub(crate) fn report(&mut self, number: usize, filling: Option<Epoch>) {
         let node = &self.nodes[number];
+        let Some(recovery) = node.recovery.as_ref().filter(|_| node.filling == filling) else { return };
+        let heard = recovery.heard().max(node.fence);
         let (life, topology) = (node.life, node.log.topology());
         let Some(own) = topology.nodes.get(&node.number).filter(|own| own.run.0.get() == node.run) else {
             return;
         };
-        let command = Command::Recovered { node: node.number, incarnation: own.incarnation };
-        if node.recovery.is_some() && !self.pursue(number, &command) {
-            self.plan(self.now_ns + ASK_PAUSE_NS, Event::Report { node: number, life });
+        let (node_number, incarnation) = (node.number, own.incarnation);
+        let command = match filling {
+            Some(since) => Command::Filled { node: node_number, incarnation, since, heard },
+            None => Command::Recovered { node: node_number, incarnation, heard },
+        };
+        if !self.pursue(number, &command) {
+            self.plan(self.now_ns + ASK_PAUSE_NS, Event::Report { node: number, life, filling });
         }
     }
 
     /// Asks somebody to have a command carried out, and whom that names; `true` if the node knows that it is.
-    fn pursue(&mut self, number: usize, command: &Command) -> bool {
+    pub(crate) fn pursue(&mut self, number: usize, command: &Command) -> bool {
         if self.nodes[number].log.topology().has(command) {
             return true;
         }
@@ -210,28 +217,49 @@ impl<const BUG: usize> World<BUG> {
             return;
         }
         let epoch = topology.epoch;
-        self.trace
-            .note(self.now_ns, &[7, number as u64, epoch.0], || format!("node {number} adopts {epoch:?}"));
+        self.trace.note(self.now_ns, &[7, number as u64, epoch.0], || {
+            let (copies, movement) = (topology.copies, &topology.movement);
+            let states: Vec<String> =
+                topology.nodes.iter().map(|(number, node)| format!("{} {}", number.0, node.state)).collect();
+            format!("node {number} adopts {epoch:?}: {copies} copies, {}, {movement:?}", states.join(", "))
+        });
         self.count.epochs += 1;
         let reused = Sink::<BUG>::DEVIATION == Deviation::ClockReused;
         let incarnation = if reused { u32::from(node.number.0) } else { own.incarnation.0 };
         node.coordinator.become_writer(WriterId::new(incarnation, 0).expect("few are started"));
         node.entered = true;
         node.view.epoch = epoch;
-        node.view.ring = self.rings.of(topology);
+        let moved = node.view.next_ring.is_some();
+        (node.view.ring, node.view.next_ring) = self.rings.of(topology);
+        self.count.moves += u64::from(moved && topology.movement.is_none());
         node.replica.epoch = epoch;
         let counts = Sink::<BUG>::DEVIATION == Deviation::RecoveringCounted;
         let recovers = |node: &&NodeNumber| topology.nodes[*node].state == NodeState::Recovering && !counts;
         let recovering: Vec<NodeNumber> = topology.nodes.keys().filter(recovers).copied().collect();
         let own_recovers = recovering.contains(&node.number);
         node.view.set_recovering(recovering);
-        node.replica.standing = if own_recovers { Standing::Recovering } else { Standing::Active };
-        if !own_recovers {
-            if node.fence.0 > 0 {
-                node.store.raise_fence(Stamp::last_of(node.fence));
-            }
+        node.view.set_hearsay(topology.hearsay());
+        node.replica.standing = match own.state {
+            NodeState::Joined => Standing::Absent,
+            _ if own_recovers => Standing::Recovering,
+            _ => Standing::Active,
+        };
+        if own.state == NodeState::Active && node.fence.0 > 0 {
+            node.store.raise_fence(Stamp::last_of(node.fence));
+        }
+        let moves = topology.movement.as_ref().filter(|movement| movement.awaited.contains(&node.number));
+        let filling = moves.map(|movement| movement.since).filter(|_| !own_recovers);
+        let drops = Sink::<BUG>::DEVIATION != Deviation::LeftoversKept;
+        if filling.is_some() && filling != node.filling && drops {
+            // What is left of an earlier movement may be what nobody agreed on.
+            let (ring, number) = (Arc::clone(&node.view.ring), node.number);
+            node.store.drop_foreign(0, usize::MAX / 2, |token| ring.preference_list(token).contains(&number));
+        }
+        if filling != node.filling || !own_recovers && filling.is_none() {
             node.recovery = None;
-        } else if node.recovery.is_none() {
+        }
+        node.filling = filling;
+        if (own_recovers || filling.is_some()) && node.recovery.is_none() {
             node.recovery = Some(Recovery::new(Duration::from_millis(100), Duration::from_millis(1)));
         }
         node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
@@ -247,13 +275,27 @@ impl<const BUG: usize> World<BUG> {
         let Some(recovery) = &mut node.recovery else { return };
         let mut asked = Vec::new();
         recovery.go_on(now, &node.view, |to, fetch| asked.push((to, fetch)));
-        let one = Sink::<BUG>::DEVIATION == Deviation::RecoveredFromOne && recovery.finished() > 0;
+        let one = match Sink::<BUG>::DEVIATION {
+            Deviation::RecoveredFromOne => node.filling.is_none() && recovery.finished() > 0,
+            Deviation::FilledFromOne => node.filling.is_some() && recovery.finished() > 0,
+            Deviation::BarrierSkipped => node.filling.is_some(),
+            _ => false,
+        };
         let (whole, life) = (one || recovery.is_whole(&node.view), node.life);
-        let early = node.wall <= node.fence;
+        let handed = Sink::<BUG>::DEVIATION != Deviation::PromisesNotHandedOver;
+        let heard = if handed { recovery.heard() } else { WallTime(0) };
+        let fence = node.fence.max(heard);
+        let early = node.wall <= fence;
+        if whole && !early {
+            // What was promised to others binds it too, from before it counts alone.
+            node.fence = fence;
+            node.store.raise_fence(Stamp::last_of(fence));
+        }
         if whole && early {
             self.plan(self.now_ns + 10 * MS, Event::Recover { node: number, life });
         } else if whole {
-            self.plan(self.now_ns, Event::Report { node: number, life });
+            let filling = node.filling;
+            self.plan(self.now_ns, Event::Report { node: number, life, filling });
         } else if let Some(Timestamp(at_ns)) = recovery.next_timeout() {
             self.plan(at_ns.max(self.now_ns + MS), Event::Recover { node: number, life });
         }
@@ -274,8 +316,8 @@ impl<const BUG: usize> World<BUG> {
             let verdict = Said::Refused(obstacle);
             encode_answer(&Answer { operation: fetch.operation, verdict }, &mut bytes);
         } else {
-            let mut page = PageWriter::begin(fetch.operation, &mut bytes);
-            let wanted = |token| node.view.ring.preference_list(token).contains(&wants);
+            let mut page = PageWriter::begin(fetch.operation, node.wanted, &mut bytes);
+            let wanted = |token| node.view.holds(wants, token);
             let next = node.store.stream(fetch.from, wanted, |key, cell| {
                 page.push(key, &cell);
                 page.bytes() < PAGE_BYTES
@@ -296,8 +338,17 @@ impl<const BUG: usize> World<BUG> {
             return;
         }
         let now = WallTime(0);
-        if page.cells.iter().all(|(key, cell)| Cells::merge(&node.store, key, cell, now).is_ok()) {
-            recovery.page(Timestamp(self.now_ns), from, page.operation, page.next);
+        let take = |(key, cell)| {
+            let hash = node.store.hash(key);
+            if Sink::<BUG>::DEVIATION == Deviation::PromisesBindStreams {
+                return node.store.merge(hash, key, cell, now).is_ok();
+            }
+            node.store.take_over(hash, key, cell, now).is_ok()
+        };
+        if page.cells.iter().all(take) {
+            let Page { operation, next, latest, .. } = *page;
+            node.wanted = node.wanted.max(latest);
+            recovery.page(Timestamp(self.now_ns), from, &Received { operation, next, latest });
             self.count.pages += 1;
         }
         self.recover(number);

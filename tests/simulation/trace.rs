@@ -23,6 +23,8 @@ pub(crate) struct Count {
     pub(crate) memories_lost: u64,
     /// Pages that nodes that recovered were handed.
     pub(crate) pages: u64,
+    /// How often a node saw a movement end.
+    pub(crate) moves: u64,
     /// Terms in which somebody led.
     pub(crate) elected: u64,
     /// Faults that were injected, by kind.
@@ -38,6 +40,7 @@ impl Total for Count {
         self.epochs += other.epochs;
         self.elected += other.elected;
         self.pages += other.pages;
+        self.moves += other.moves;
         self.memories_lost += other.memories_lost;
         for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
             *ours += theirs;

@@ -9,6 +9,7 @@ use annulus::cluster::coordinator::Orders;
 use annulus::cluster::deviation::Deviation;
 use annulus::cluster::replica::Standing;
 use annulus::cluster::topology::TopologyLog;
+use annulus::message::topology::{Command, Setting};
 use annulus::types::{Timestamp, WriterId};
 
 use crate::agenda::Event;
@@ -95,6 +96,10 @@ impl<const BUG: usize> World<BUG> {
                         self.plan(self.now_ns, event);
                     }
                 }
+            }
+            Kind::OtherFactor => {
+                let copies = 2 + (measure.unsigned_abs() + u64::from(begins)) % 4;
+                self.pursue(node, &Command::Set(Setting::ReplicationFactor(copies as u8)));
             }
             Kind::MemoryFull => {
                 let used = self.nodes[node].store.used_bytes();

@@ -37,6 +37,9 @@ const OPERATIONS_MIN: u64 = 320;
 /// How long everything is left alone after the faults: clocks that were set are steered back.
 const QUIET_NS: u64 = 60_000_000_000;
 
+/// How long it takes until logs that slept have come to what was waiting for them, and all nodes go by it.
+const AWAKENING_NS: u64 = 600_000_000;
+
 /// How long an operation may take once the world is whole.
 pub(crate) const HEALED_NS: u64 = 2_000_000_000;
 
@@ -83,7 +86,8 @@ impl<const BUG: usize> World<BUG> {
     pub(crate) fn new(seed: u64, prints: bool) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = if random.bool() { 3 } else { 5 };
-        let image = founded(count);
+        let owners = [count, count.min(3), 1 + count / 2][random.usize(..3)];
+        let image = founded(count, owners);
         let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
         let faults = plan(&mut random, count, FAULTS_NS);
         let agreed_of_ten = [1, 3, 7][random.usize(..3)];
@@ -150,6 +154,8 @@ impl<const BUG: usize> World<BUG> {
         for event in self.logs_sleep.take().into_iter().flatten() {
             self.plan(self.now_ns, event);
         }
+        // Who waited for a clock to be right has something to say to the log.
+        self.run_until(self.now_ns + AWAKENING_NS);
         for key in Clients::agreed() {
             let ask = Clients::probe(key);
             self.serve_healed(0, Wish { key, level: Level::Linearizable, ask });
@@ -244,9 +250,9 @@ impl<const BUG: usize> World<BUG> {
                     self.enter(node);
                 }
             }
-            Event::Report { node, life } => {
+            Event::Report { node, life, filling } => {
                 if self.lives(node, life) {
-                    self.report(node);
+                    self.report(node, filling);
                 }
             }
             Event::Recover { node, life } => {

@@ -186,7 +186,7 @@ impl Coordinator {
     }
 
     /// Begins an operation.
-    pub fn begin(&mut self, now: Timestamp, ask: &Ask<'_>, out: &mut impl Orders) {
+    pub fn begin<O: Orders>(&mut self, now: Timestamp, ask: &Ask<'_>, out: &mut O) {
         self.now = now;
         if matches!(ask.action, Action::Change { .. } | Action::Settle) {
             let change = if let Action::Change { change } = ask.action { Some(change) } else { None };
@@ -194,18 +194,17 @@ impl Coordinator {
             let deadline = now.after(self.config.timeout);
             return self.agree(&Wanted { client, key, hash, change, deadline }, out);
         }
-        let list = self.view.ring.preference_list(ask.hash.token());
-        let replicas = Replicas::new(list);
+        let replicas = Replicas::of(&self.view, ask.hash.token());
         let refusal = if self.operations.len() >= self.config.operations_max {
             Some((Refusal::Overloaded, "too many operations are under way: send fewer at once"))
         } else if ask.level == Level::Linearizable && ask.action != Action::Get {
             Some((Refusal::Unavailable, "what is to be agreed on is asked for as a change"))
-        } else if list.is_empty() {
+        } else if self.view.ring.replicas() == 0 {
             Some((
                 Refusal::Unavailable,
                 "this node is starting, or the cluster has not opened yet: try again",
             ))
-        } else if replicas.reachable(&self.view).len() < replicas.needed(ask.level) {
+        } else if !replicas.quorum::<O>(ask.level).is_met(replicas.reachable(&self.view)) {
             Some((Refusal::Unavailable, "too few of the key's replicas can be reached"))
         } else {
             None
@@ -217,7 +216,8 @@ impl Coordinator {
         let buffer = self.spare.pop().unwrap_or_default();
         let repairs = ask.action == Action::Get && self.random.f64() < self.config.repair_share;
         let deadline = now.after(self.config.timeout);
-        let slot = self.operations.insert(Operation::new(ask, replicas, buffer, deadline, repairs));
+        let operation = Operation::new::<O>(ask, replicas, buffer, deadline, repairs);
+        let slot = self.operations.insert(operation);
         self.with(slot, out, Operation::start);
         if let Some(operation) = self.operations.get(slot) {
             let timer = (now.after(self.config.patience), slot as u32, operation.incarnation);
@@ -350,14 +350,14 @@ impl Coordinator {
     /// The node that proposes changes of what has this hash, if any can.
     #[must_use]
     pub fn proposer_of(&self, hash: KeyHash) -> Option<NodeNumber> {
-        Replicas::new(self.view.ring.preference_list(hash.token())).proposer(&self.view)
+        Replicas::of(&self.view, hash.token()).proposer(&self.view)
     }
 
     /// Lets the node that proposes for the key carry it out.
     #[cold]
     fn agree<O: Orders>(&mut self, wanted: &Wanted<'_>, out: &mut O) {
         let Wanted { client, key, hash, change, deadline } = *wanted;
-        let replicas = Replicas::new(self.view.ring.preference_list(hash.token()));
+        let replicas = Replicas::of(&self.view, hash.token());
         let proposer = replicas.proposer(&self.view);
         if proposer == Some(self.view.own) {
             return self.with_proposers(out, |proposers, turn| proposers.propose(wanted, turn));
@@ -375,7 +375,8 @@ impl Coordinator {
         let action = change.map_or(Action::Settle, |change| Action::Change { change });
         let ask = Ask { client, key, hash, level: Level::Linearizable, action };
         let buffer = self.spare.pop().unwrap_or_default();
-        let slot = self.operations.insert(Operation::new(&ask, replicas, buffer, deadline, false));
+        let operation = Operation::new::<O>(&ask, replicas, buffer, deadline, false);
+        let slot = self.operations.insert(operation);
         self.with(slot, out, Operation::start);
         if let Some(operation) = self.operations.get(slot) {
             let at = self.now.after(self.config.patience);

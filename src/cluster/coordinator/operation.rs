@@ -5,7 +5,7 @@
 
 use crate::cluster::coordinator::forward::Forward;
 use crate::cluster::coordinator::read::{Linger, Read};
-use crate::cluster::coordinator::replicas::{Replicas, Set};
+use crate::cluster::coordinator::replicas::{Quorum, Replicas, Set};
 use crate::cluster::coordinator::settle::Settle;
 use crate::cluster::coordinator::write::Write;
 use crate::cluster::coordinator::{Action, Ask, ClientTag, Order, Orders, Turn};
@@ -81,8 +81,8 @@ pub(super) struct Effort {
     hash: KeyHash,
     level: Level,
     pub(super) replicas: Replicas,
-    /// How many replicas the level takes.
-    pub(super) needed: usize,
+    /// Which replicas the level takes.
+    pub(super) quorum: Quorum,
     round: u32,
     /// Were sent something in this round and have not answered.
     pub(super) pending: Set,
@@ -96,7 +96,7 @@ pub(super) struct Effort {
 }
 
 impl Operation {
-    pub(super) fn new(
+    pub(super) fn new<O: Orders>(
         ask: &Ask<'_>,
         replicas: Replicas,
         mut buffer: Vec<u8>,
@@ -123,7 +123,7 @@ impl Operation {
             hash: ask.hash,
             level: ask.level,
             replicas,
-            needed: replicas.needed(ask.level),
+            quorum: replicas.quorum::<O>(ask.level),
             round: 0,
             pending: Set::default(),
             parked: Set::default(),
@@ -160,8 +160,8 @@ impl Operation {
     /// Begins anew, because who holds the key may have changed.
     pub(super) fn start_over<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
         let effort = &mut self.effort;
-        effort.replicas = Replicas::new(turn.view.ring.preference_list(effort.hash.token()));
-        effort.needed = effort.replicas.needed(effort.level);
+        effort.replicas = Replicas::of(turn.view, effort.hash.token());
+        effort.quorum = effort.replicas.quorum::<O>(effort.level);
         match &mut self.state {
             State::Write(write) => write.forget(effort),
             State::Read(_) | State::Settle(_) => {

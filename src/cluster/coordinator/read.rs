@@ -5,18 +5,17 @@
 //! client wrote, so one that fails is refused.
 
 use crate::cluster::coordinator::operation::{Effort, Nudge, State, Step};
-use crate::cluster::coordinator::replicas::Set;
+use crate::cluster::coordinator::replicas::{PLACES_MAX, Set};
 use crate::cluster::coordinator::settle::Settle;
 use crate::cluster::coordinator::{Orders, Turn};
 use crate::cluster::deviation::Deviation;
-use crate::config::REPLICAS_MAX;
 use crate::message::peer::{Cell, Content, Kind, Obstacle, Rank, Summary, Task, Verdict};
 use crate::message::{Outcome, Refusal, Reply};
 use crate::types::Level;
 
 pub(super) struct Read {
     /// What each replica that answered has.
-    seen: [Option<Summary>; REPLICAS_MAX],
+    seen: [Option<Summary>; PLACES_MAX],
     answered: Set,
     /// Were asked in this round.
     asked: Set,
@@ -33,7 +32,7 @@ pub(super) struct Read {
 impl Read {
     pub(super) fn new(repairs: bool) -> Self {
         let [answered, asked, whole, refusing] = [Set::default(); 4];
-        Self { seen: [None; REPLICAS_MAX], answered, asked, whole, refusing, held: None, repairs }
+        Self { seen: [None; PLACES_MAX], answered, asked, whole, refusing, held: None, repairs }
     }
 
     pub(super) fn start<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
@@ -42,11 +41,10 @@ impl Read {
         let own = effort.replicas.place_of(turn.view.own).filter(|&own| reachable.contains(own));
         let Some(first) = own.or_else(|| reachable.iter().next()) else { return self.refused(effort, turn) };
         self.ask(first, true, effort, turn);
-        let others = if self.repairs { reachable.len() } else { effort.needed } - 1;
-        let mut rest = reachable;
-        rest.remove(first);
-        for place in rest.iter().take(others) {
-            self.ask(place, false, effort, turn);
+        if self.repairs {
+            for place in reachable.without(self.asked).iter() {
+                self.ask(place, false, effort, turn);
+            }
         }
         self.judge(false, effort, turn)
     }
@@ -119,13 +117,21 @@ impl Read {
 
     /// Decides whether there are enough answers, and what they say.
     fn judge<O: Orders>(&mut self, impatient: bool, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
-        while self.answered.union(effort.pending).union(effort.parked).len() < effort.needed {
-            let others = effort.replicas.reachable(turn.view).without(self.asked);
-            let Some(next) = others.iter().next() else { return self.refused(effort, turn) };
-            self.ask(next, self.whole.is_empty(), effort, turn);
+        let quorum = effort.quorum;
+        let mut expected = self.answered.union(effort.pending).union(effort.parked);
+        if !quorum.is_met(expected) {
+            let replicas = effort.replicas;
+            let others = replicas.reachable(turn.view).without(self.asked);
+            for next in quorum.complete(expected, replicas.by_use(others)) {
+                self.ask(next, self.whole.is_empty(), effort, turn);
+                expected.insert(next);
+            }
+            if !quorum.is_met(expected) {
+                return self.refused(effort, turn);
+            }
         }
-        let needed = if O::DEVIATION == Deviation::ReadsOne { 1 } else { effort.needed };
-        if self.answered.len() < needed {
+        let early = O::DEVIATION == Deviation::ReadsOne && !self.answered.is_empty();
+        if !quorum.is_met(self.answered) && !early {
             return Step::Wait;
         }
         let Some(newest) = self.newest() else { return self.finish(None, effort, turn) };
@@ -147,19 +153,39 @@ impl Read {
         if outlived && agreement {
             return Step::Agree;
         }
-        if outlived && effort.needed > 1 {
+        if outlived && quorum.takes_several() {
             let rank = Rank { expired: true, ..newest.rank };
             let mark = Summary { rank, kind: Kind::Expired };
             return Step::Become(State::Settle(Settle::new(mark, self.holders(rank), self.answered)));
         }
         let holders = self.holders(newest.rank);
-        if holders.len() < effort.needed && O::DEVIATION != Deviation::WriteBackSkipped {
+        let several = quorum.takes_several();
+        let vouching = effort.replicas.vouching::<O>(holders, newest.rank.version, turn.view);
+        if several && vouching != holders && !quorum.is_met(vouching) {
+            return self.find_more(impatient, effort, turn);
+        }
+        if !quorum.is_met(holders) && O::DEVIATION != Deviation::WriteBackSkipped {
             if agreement {
                 return Step::Agree;
             }
             return Step::Become(State::Settle(Settle::new(newest, holders, self.answered)));
         }
         self.finish(Some(newest), effort, turn)
+    }
+
+    /// Asks those who were not asked yet, because what those have who were proves too little; if there are none, has
+    /// the replicas agree anew.
+    fn find_more<O: Orders>(
+        &mut self,
+        impatient: bool,
+        effort: &mut Effort,
+        turn: &mut Turn<'_, O>,
+    ) -> Step {
+        for place in effort.replicas.reachable(turn.view).without(self.asked).iter() {
+            self.ask(place, false, effort, turn);
+        }
+        let wait = !impatient && !effort.pending.union(effort.parked).is_empty();
+        if wait { Step::Wait } else { Step::Agree }
     }
 
     /// Replies, and repairs those that are behind.

@@ -83,14 +83,22 @@ impl Settle {
     }
 
     fn judge<O: Orders>(&mut self, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
-        if self.holders.len() >= effort.needed {
+        let quorum = effort.quorum;
+        if quorum.is_met(self.holders) {
             read::reply(Some(self.newest), effort, turn);
             return Step::End;
         }
-        while self.holders.union(effort.pending).union(effort.parked).len() < effort.needed {
-            let others = effort.replicas.reachable(turn.view).without(self.asked);
-            let Some(next) = others.iter().next() else { return self.refused(effort, turn) };
-            self.send(next, effort, turn);
+        let mut expected = self.holders.union(effort.pending).union(effort.parked);
+        if !quorum.is_met(expected) {
+            let replicas = effort.replicas;
+            let others = replicas.reachable(turn.view).without(self.asked);
+            for next in quorum.complete(expected, replicas.by_use(others)) {
+                self.send(next, effort, turn);
+                expected.insert(next);
+            }
+            if !quorum.is_met(expected) {
+                return self.refused(effort, turn);
+            }
         }
         Step::Wait
     }

@@ -145,7 +145,8 @@ impl Write {
     /// Decides whether the level is met, can still be met, or is to be tried with a higher version.
     fn judge<O: Orders>(&mut self, impatient: bool, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         let version = self.version.expect("a write begins by issuing a version");
-        if self.applied.len() >= effort.needed {
+        let quorum = effort.quorum;
+        if quorum.is_met(self.applied) {
             let reply = match self.kind {
                 Kind::Tombstone => Reply::Removed { existed: self.existed },
                 Kind::Value { .. } | Kind::Expired => Reply::Written { version },
@@ -155,21 +156,22 @@ impl Write {
         }
         let mut waiting = effort.pending.union(effort.parked);
         if waiting.is_empty()
-            && self.applied.len() + 1 >= effort.needed
-            && let Some(own) = self.held_back.take()
+            && let Some(own) = self.held_back
+            && quorum.is_met(self.applied.with(own))
         {
+            self.held_back = None;
             self.send(own, effort, turn);
             return Step::Wait;
         }
         if let Some(own) = self.held_back {
             waiting.insert(own);
         }
-        let may_be_met = self.applied.union(waiting).len() >= effort.needed;
+        let may_be_met = quorum.is_met(self.applied.union(waiting));
         if may_be_met && (!impatient || self.superseded.is_empty()) {
             return Step::Wait;
         }
         let willing = self.applied.union(waiting).union(self.superseded);
-        let retry = !self.superseded.is_empty() && willing.len() >= effort.needed;
+        let retry = !self.superseded.is_empty() && quorum.is_met(willing);
         if retry && self.retries < turn.config.retries_max {
             self.retries += 1;
             self.touched |= !effort.pending.is_empty();

@@ -102,6 +102,8 @@ pub struct TopologyLog {
     leadership: Leadership,
     /// When nodes that were sent a snapshot are sent another.
     snapshots_again: Timestamp,
+    /// The term and the place in the log of what it last proposed about movements.
+    moved: (Term, u64),
 }
 
 impl Image {
@@ -159,6 +161,7 @@ impl TopologyLog {
             dead: BTreeSet::new(),
             leadership,
             snapshots_again: now,
+            moved: (0, 0),
         };
         log.draw();
         if image.snapshot.electorate.voters == [own] {
@@ -323,7 +326,7 @@ impl TopologyLog {
     fn go_on<O: Outputs>(&mut self, now: Timestamp, out: &mut O) {
         let before = (self.applied(), self.topology().epoch);
         self.carry_out(out);
-        if self.keep_voters() {
+        if self.keep_voters() | self.keep_moving() {
             self.carry_out(out);
         }
         let leader = convert::node(self.raft.raft.leader_id);
@@ -406,6 +409,40 @@ impl TopologyLog {
                 let _ = applied.topology.apply(&command);
             }
         }
+    }
+
+    /// As the leader, has keys moved to whom they are to belong to, and ends movements that cannot go on; `true` if
+    /// there is something new to carry out.
+    fn keep_moving(&mut self) -> bool {
+        let (term, last) = (self.raft.raft.term, self.raft.raft.raft_log.last_index());
+        let proposed = self.moved.0 == term && self.applied() < self.moved.1;
+        if !self.leads() || proposed {
+            return false;
+        }
+        let topology = self.topology();
+        let command = match &topology.movement {
+            Some(movement)
+                if topology.may_be_called_off()
+                    && movement.awaited.iter().any(|node| self.dead.contains(node)) =>
+            {
+                Command::CallOff { since: movement.since }
+            }
+            Some(_) => return false,
+            None => {
+                let progress = self.raft.raft.prs();
+                let heard = |node: &NodeNumber| {
+                    let heard =
+                        progress.get(convert::id(*node)).is_some_and(|progress| progress.recent_active);
+                    *node == self.own || heard && !self.dead.contains(node)
+                };
+                let live: BTreeSet<NodeNumber> = topology.nodes.keys().copied().filter(heard).collect();
+                let Some((comes, goes, copies)) = topology.wanted_move(&live) else { return false };
+                Command::Move { comes, goes, copies }
+            }
+        };
+        let bytes = convert::command_bytes(&Change::Topology(command));
+        self.moved = (term, last + 1);
+        self.raft.propose(Vec::new(), bytes).is_ok()
     }
 
     /// As the leader, proposes who is to vote; `true` if there is something new to carry out.

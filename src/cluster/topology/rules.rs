@@ -4,12 +4,15 @@
 //! with every change of ownership and with every life of a node that owns something; what is denied changes nothing.
 //! Who is alive is not known here: whoever leads judges that before it proposes.
 
+mod moves;
+
 use crate::cluster::ring::{Member, Ring};
+use crate::config::REPLICAS_MAX;
 use crate::config::topology::{DRIFT_MS_BOUNDS, NODES_MAX, OPERATION_TIMEOUT_MS_BOUNDS, VIRTUAL_NODES_MAX};
 use crate::message::topology::{
     Command, Denial, Entrance, Name, Node, NodeState, Setting, Settings, Topology,
 };
-use crate::types::{ClusterId, Epoch, INCARNATIONS_MAX, Incarnation, NodeNumber, Zone};
+use crate::types::{ClusterId, Epoch, INCARNATIONS_MAX, Incarnation, NodeNumber, WallTime, Zone};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
@@ -23,6 +26,8 @@ impl Topology {
             epoch: Epoch(1),
             open: false,
             losses: 0,
+            copies: settings.replication_factor,
+            movement: None,
             settings,
             nodes: BTreeMap::new(),
             zones: Vec::new(),
@@ -41,9 +46,15 @@ impl Topology {
             Command::Enter(entrance) => self.enter(entrance),
             Command::Set(Setting::DriftMaxMs(ms)) => self.settings.drift_max_ms = *ms,
             Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms = *ms,
-            Command::Recovered { node, .. } if !self.has(command) => self.recovered(*node),
+            Command::Recovered { node, heard, .. } if !self.has(command) => self.recovered(*node, *heard),
             Command::Recovered { .. } => {}
-            Command::Remove { node } => _ = self.nodes.remove(node),
+            Command::Set(Setting::ReplicationFactor(copies)) => self.settings.replication_factor = *copies,
+            Command::Remove { node } => self.remove(*node),
+            Command::Move { comes, goes, copies } => self.begin_move(comes, goes, *copies),
+            Command::Filled { node, heard, .. } => self.filled(*node, *heard),
+            Command::CallOff { .. } if self.has(command) => {}
+            Command::CallOff { .. } => self.call_off(),
+            Command::Revoke { nodes } => self.revoke(nodes),
         }
         Ok(())
     }
@@ -63,15 +74,20 @@ impl Topology {
             Command::Set(Setting::OperationTimeoutMs(ms)) => {
                 within("an operation's time", *ms, OPERATION_TIMEOUT_MS_BOUNDS)
             }
-            Command::Recovered { node, incarnation } => match self.nodes.get(node) {
+            Command::Set(Setting::ReplicationFactor(copies)) => {
+                let text = || format!("the replication factor is 1 to {REPLICAS_MAX}");
+                let fits = (1..=REPLICAS_MAX).contains(&usize::from(*copies));
+                if fits { Ok(()) } else { Err(Denial::OutOfBounds(text())) }
+            }
+            Command::Recovered { node, incarnation, .. } => match self.nodes.get(node) {
                 Some(present) if present.incarnation != *incarnation => Err(Denial::LifeOver(*node)),
-                Some(present) if present.state != NodeState::Joined => Ok(()),
+                Some(Node { state: NodeState::Active | NodeState::Recovering, .. }) => Ok(()),
                 Some(_) | None => Err(Denial::NothingToRecover(*node)),
             },
-            Command::Remove { node } => match self.nodes.get(node) {
-                Some(present) if present.state != NodeState::Joined => Err(Denial::OwnsRanges(*node)),
-                _ => Ok(()),
-            },
+            Command::Remove { node } => self.judge_removal(*node),
+            Command::Move { comes, goes, copies } => self.judge_move(comes, goes, *copies),
+            Command::Filled { node, incarnation, since, .. } => self.judge_filled(*node, *incarnation, *since),
+            Command::CallOff { .. } | Command::Revoke { .. } => Ok(()),
         }
     }
 
@@ -84,10 +100,25 @@ impl Topology {
             }
             Command::Set(Setting::DriftMaxMs(ms)) => self.settings.drift_max_ms == *ms,
             Command::Set(Setting::OperationTimeoutMs(ms)) => self.settings.operation_timeout_ms == *ms,
-            Command::Recovered { node, incarnation } => self.nodes.get(node).is_some_and(|present| {
+            Command::Recovered { node, incarnation, .. } => self.nodes.get(node).is_some_and(|present| {
                 present.incarnation == *incarnation && present.state == NodeState::Active
             }),
-            Command::Remove { node } => !self.nodes.contains_key(node),
+            Command::Set(Setting::ReplicationFactor(copies)) => self.settings.replication_factor == *copies,
+            Command::Remove { node } => self.nodes.get(node).is_none_or(|node| node.leaves),
+            Command::Move { .. } => false,
+            Command::Filled { node, since, .. } => {
+                let moves = self.movement.as_ref().filter(|movement| movement.since == *since);
+                moves.is_none_or(|movement| !movement.awaited.contains(node))
+            }
+            Command::CallOff { since } => {
+                self.movement.as_ref().is_none_or(|it| it.since != *since) || !self.may_be_called_off()
+            }
+            Command::Revoke { nodes } => {
+                let counts = |node: &NodeNumber| {
+                    self.nodes.get(node).is_some_and(|node| node.state == NodeState::Active)
+                };
+                !nodes.is_empty() && !nodes.iter().any(counts)
+            }
         }
     }
 
@@ -106,6 +137,7 @@ impl Topology {
         match (entrance.was, holder) {
             (Some(was), Some((number, _))) if number == was => Ok(()),
             (Some(_), _) => Err(Denial::NotThatNode(name())),
+            (None, Some((_, node))) if entrance.replaces && node.leaves => Err(Denial::Leaves(name())),
             (None, Some(_)) if entrance.replaces => Ok(()),
             (None, Some(_)) => Err(Denial::NameTaken(name())),
             (None, None) if entrance.replaces => Err(Denial::NobodyToReplace(name())),
@@ -140,14 +172,19 @@ impl Topology {
             virtual_nodes: entrance.virtual_nodes,
             seat: self.next_node,
             state: NodeState::Joined,
+            leaves: false,
+            heard_until: WallTime(0),
         };
         let number = match holder {
             // What belongs to its places stays: to change it is to move ranges.
             Some((number, before)) => {
-                (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
                 let keeps = entrance.was.is_some() && entrance.keeps_data;
+                self.lose_life(number, keeps && before.state == NodeState::Active);
+                node.leaves = before.leaves && entrance.was.is_some();
+                node.heard_until = if keeps { before.heard_until } else { WallTime(0) };
+                (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
                 node.state = match before.state {
-                    NodeState::Joined => NodeState::Joined,
+                    NodeState::Joined | NodeState::Joining => NodeState::Joined,
                     NodeState::Active if keeps => NodeState::Active,
                     NodeState::Active | NodeState::Recovering => NodeState::Recovering,
                 };
@@ -186,12 +223,13 @@ impl Topology {
         if !self.open && self.nodes.len() >= usize::from(self.settings.opens_with) {
             self.open = true;
             self.epoch.0 += 1;
+            self.copies = self.settings.replication_factor;
             self.nodes.values_mut().for_each(|node| node.state = NodeState::Active);
         }
     }
 
     /// Lets a node count again that has got back what it can.
-    fn recovered(&mut self, node: NodeNumber) {
+    fn recovered(&mut self, node: NodeNumber, heard: WallTime) {
         let ring = self.ring();
         let enough = ring.sources();
         let active = |other: &&NodeNumber| self.nodes[*other].state == NodeState::Active;
@@ -201,13 +239,28 @@ impl Topology {
         self.epoch.0 += 1;
         if let Some(node) = self.nodes.get_mut(&node) {
             node.state = NodeState::Active;
+            node.heard_until = heard;
         }
+        self.await_if_lacking(node);
     }
 
-    /// Who holds what in this epoch.
+    /// Who holds what in this epoch; while keys move, who held it before.
     #[must_use]
     pub fn ring(&self) -> Ring {
-        let owners = self.nodes.iter().filter(|(_, node)| node.state != NodeState::Joined);
+        let owns = |_, state| !matches!(state, NodeState::Joined | NodeState::Joining);
+        self.ring_of(owns, self.copies)
+    }
+
+    /// Who is to hold what, while keys move.
+    #[must_use]
+    pub fn next_ring(&self) -> Option<Ring> {
+        let movement = self.movement.as_ref()?;
+        let owns = |node, state| state != NodeState::Joined && !movement.goes.contains(&node);
+        Some(self.ring_of(owns, movement.copies))
+    }
+
+    fn ring_of(&self, owns: impl Fn(NodeNumber, NodeState) -> bool, copies: u8) -> Ring {
+        let owners = self.nodes.iter().filter(|(number, node)| owns(**number, node.state));
         let members: Vec<Member> = owners
             .map(|(&number, node)| Member {
                 node: number,
@@ -216,8 +269,8 @@ impl Topology {
                 virtual_nodes: node.virtual_nodes,
             })
             .collect();
-        let factor = NonZeroUsize::new(usize::from(self.settings.replication_factor));
-        Ring::new(&members, factor.unwrap_or(NonZeroUsize::MIN), self.hash_seed)
+        let copies = NonZeroUsize::new(usize::from(copies)).unwrap_or(NonZeroUsize::MIN);
+        Ring::new(&members, copies, self.hash_seed)
     }
 }
 

@@ -18,6 +18,7 @@ mod guests;
 mod join;
 mod publish;
 mod start;
+mod tidy;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -37,7 +38,7 @@ use crate::config::control::{
 };
 use crate::message::control::{Control as Said, TimeTold, Told};
 use crate::message::metadata::Metadata;
-use crate::message::topology::{Command, Entrance};
+use crate::message::topology::{Command, Entrance, NodeState};
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
 use crate::protocol::gossip::GossipCodec;
@@ -46,7 +47,7 @@ use crate::server::clock::Clock;
 use crate::server::engine::Shared;
 use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
-use crate::types::{Epoch, NodeNumber, Timestamp, WallTime};
+use crate::types::{Epoch, NodeNumber, Stamp, Timestamp, WallTime};
 
 pub use start::BeginError;
 pub(crate) use start::{Beginning, begin};
@@ -55,6 +56,7 @@ use asking::Wanted;
 use clocks::{Clocks, Comparison};
 use file::MetadataFile;
 use guests::Guests;
+use tidy::Tidiness;
 
 pub(crate) const WAKER: Token = Token(0);
 /// Tokens from here on are of links to other nodes, by number; below, of guests.
@@ -69,8 +71,13 @@ pub(crate) enum Message {
     Serve(TcpStream, Handshake),
     /// A client wants this carried out for the whole cluster.
     Ask(Command),
-    /// This node has got back what it had lost.
-    Recovered,
+    /// This node has what it had lost, or what a movement brings it.
+    Whole {
+        /// The latest time that others have stored or promised anything for.
+        heard: WallTime,
+        /// Which movement.
+        filling: Option<Epoch>,
+    },
     /// The node is to stop.
     Stop,
 }
@@ -116,8 +123,10 @@ pub(crate) struct Control {
     ceiling_at: Timestamp,
     /// Up to when versions may have been promised in the life before, in which everything was forgotten.
     pub(super) fence: WallTime,
-    /// The workers have got back what was lost, and the log is to be told when that time is over.
-    recovered: bool,
+    /// The workers have what was lacking, of that movement if it was for one; the log is to be told when that time,
+    /// up to which others may have promised anything, is over.
+    whole: Option<(WallTime, Option<Epoch>)>,
+    tidiness: Tidiness,
     look_around_at: Timestamp,
     stop_at: Option<Timestamp>,
 }
@@ -152,7 +161,8 @@ impl Control {
             compared: Comparison::Waiting,
             ceiling_at: Timestamp::default(),
             fence,
-            recovered: false,
+            whole: None,
+            tidiness: Tidiness::default(),
             look_around_at: Timestamp::default(),
             stop_at: None,
         }
@@ -190,7 +200,8 @@ impl Control {
             self.enter(now)?;
             self.pursue(now)?;
             self.raise_ceiling(now)?;
-            self.report_recovered(now);
+            self.report_whole(now);
+            self.tidy();
             self.publish(now)?;
             self.send(now);
             if self.has_stopped(now)? {
@@ -233,7 +244,7 @@ impl Control {
                     self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
                 }
                 Message::Ask(command) => self.wanted.add(now, command),
-                Message::Recovered => self.recovered = true,
+                Message::Whole { heard, filling } => self.whole = Some((heard.max(self.fence), filling)),
                 Message::Stop => {}
             }
         }
@@ -377,7 +388,11 @@ impl Control {
             return Ok(());
         }
         self.ask_at = now.after(ASK_PAUSE);
-        if !self.has_right_time() {
+        let own = self.log.topology().nodes.get(&self.metadata.number);
+        let owns = own.is_some_and(|node| matches!(node.state, NodeState::Active | NodeState::Recovering));
+        // Keys move at once to a node that comes, and whoever recovers waits elsewhere.
+        let binds = own.is_some() && !owns && self.clock.wall() <= self.fence;
+        if binds || !self.has_right_time() {
             return Ok(());
         }
         let command = Command::Enter(self.entrance.clone());
@@ -423,17 +438,23 @@ impl Control {
         compared == Comparison::Agrees
     }
 
-    /// Tells the log that this node has got back what it had lost: not before everything that it may have promised in
-    /// its life before is in the past, or clients would have to be ahead of their clocks.
-    fn report_recovered(&mut self, now: Timestamp) {
-        if !self.recovered || self.clock.wall() <= self.fence {
+    /// Tells the log that this node has what it lacked: not before everything that it may have promised in its life
+    /// before, or others before a movement, is in the past, or clients would have to be ahead of their clocks.
+    fn report_whole(&mut self, now: Timestamp) {
+        let Some((heard, filling)) = self.whole.take_if(|(heard, _)| self.clock.wall() > *heard) else {
             return;
-        }
-        self.recovered = false;
+        };
+        self.shared.store.raise_fence(Stamp::last_of(heard));
         let (node, topology) = (self.metadata.number, self.log.topology());
         if let Some(present) = topology.nodes.get(&node) {
             let incarnation = present.incarnation;
-            self.wanted.add(now, Command::Recovered { node, incarnation });
+            self.wanted.add(
+                now,
+                match filling {
+                    Some(since) => Command::Filled { node, incarnation, since, heard },
+                    None => Command::Recovered { node, incarnation, heard },
+                },
+            );
         }
     }
 

@@ -14,7 +14,7 @@ use mio::Token;
 use super::{Control, LINKS};
 use crate::cluster::replica::Standing;
 use crate::cluster::ring::Ring;
-use crate::message::topology::{Node, NodeState};
+use crate::message::topology::{Movement, Node, NodeState};
 use crate::server::link::Link;
 use crate::server::roster::{Known, Outlook};
 use crate::server::worker;
@@ -63,6 +63,10 @@ impl Control {
             _ => Arc::new(topology.ring()),
         };
         self.ring = serves.then(|| (topology.epoch, Arc::clone(&ring)));
+        let next_ring = topology.next_ring().filter(|_| serves).map(Arc::new);
+        let lacks = |movement: &&Movement| movement.awaited.contains(&own);
+        let filling = topology.movement.as_ref().filter(lacks).map(|movement| movement.since);
+        let tidy = self.tidiness.may_take_part(topology.epoch, filling);
         let recovers =
             |(&number, node): (&NodeNumber, &Node)| (node.state == NodeState::Recovering).then_some(number);
         let recovering = topology.nodes.iter().filter_map(recovers).collect();
@@ -70,15 +74,18 @@ impl Control {
         let outlook = Outlook {
             epoch: topology.epoch,
             ring,
+            next_ring,
+            filling,
             incarnation: node.map(|node| node.incarnation),
             standing: match node.map(|node| node.state) {
-                Some(NodeState::Active) if serves => Standing::Active,
+                Some(NodeState::Active | NodeState::Joining) if serves && tidy => Standing::Active,
                 Some(NodeState::Recovering) if serves => Standing::Recovering,
                 _ => Standing::Absent,
             },
             addresses,
             dead: self.dead(),
             recovering,
+            hearsay: topology.hearsay().collect(),
             fence: Some(self.fence).filter(|fence| fence.0 > 0),
             drift_max: milliseconds(topology.settings.drift_max_ms),
             operation_timeout: milliseconds(topology.settings.operation_timeout_ms),

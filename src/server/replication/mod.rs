@@ -197,10 +197,12 @@ impl Replication {
         let up = up.map(|(number, _)| NodeNumber(number as u16)).filter(|node| !outlook.dead.contains(node));
         self.view = View::new(outlook.epoch, Arc::clone(&outlook.ring), self.roster.own.node, up);
         self.view.set_recovering(outlook.recovering.iter().copied());
+        self.view.set_hearsay(outlook.hearsay.iter().copied());
+        self.view.next_ring = outlook.next_ring.clone();
         let outbox = &mut self.outbox;
         self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
         self.look_around_at = now;
-        self.consider_recovery(now);
+        self.consider_recovery(now, outlook.filling);
     }
 
     /// Starts to listen for other nodes.

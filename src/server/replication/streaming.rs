@@ -4,7 +4,7 @@
 //! asked under, so that nothing is acknowledged afterwards that counts in an epoch before; one worker of a node that
 //! recovers asks for pages, and merges them.
 
-use crate::cluster::recovery::Recovery;
+use crate::cluster::recovery::{Received, Recovery};
 use crate::cluster::replica::{Replica, Standing};
 use crate::cluster::view::View;
 use crate::config::recovery::{PAGE_BYTES, PATIENCE, PAUSE};
@@ -15,7 +15,7 @@ use crate::server::control;
 use crate::server::replication::Replication;
 use crate::server::roster::Roster;
 use crate::store::Store;
-use crate::types::{NodeNumber, Timestamp, WallTime};
+use crate::types::{Epoch, NodeNumber, Timestamp, WallTime};
 
 /// Appends the page that `asker` wants to `out`, or why it does not get it.
 pub(super) fn hand_over(
@@ -32,8 +32,8 @@ pub(super) fn hand_over(
         let verdict = Verdict::Refused(obstacle);
         return encode_answer(&Answer { operation: fetch.operation, verdict }, out);
     }
-    let mut page = PageWriter::begin(fetch.operation, out);
-    let wants = |token| view.ring.preference_list(token).contains(&asker);
+    let mut page = PageWriter::begin(fetch.operation, roster.wanted(), out);
+    let wants = |token| view.holds(asker, token);
     let next = store.stream(fetch.from, wants, |key, cell| {
         page.push(key, &cell);
         page.bytes() < PAGE_BYTES
@@ -44,6 +44,8 @@ pub(super) fn hand_over(
 /// A recovery, and what it has brought.
 pub(super) struct Recovering {
     pub(super) machine: Recovery,
+    /// The movement that it is for, if it is for one.
+    filling: Option<Epoch>,
     cells: u64,
 }
 
@@ -72,27 +74,34 @@ impl Recovering {
             return roster.want(latest);
         }
         for (key, cell) in page.cells.iter() {
-            if store.merge(store.hash(key), key, cell, wall).is_err() {
+            if store.take_over(store.hash(key), key, cell, wall).is_err() {
                 return tracing::error!(
                     "this node cannot recover: its memory limit is reached, raise --memory-max"
                 );
             }
             self.cells += 1;
         }
-        self.machine.page(now, from, page.operation, page.next);
+        let Page { operation, next, latest, .. } = *page;
+        roster.want(latest);
+        self.machine.page(now, from, &Received { operation, next, latest });
     }
 }
 
 impl Replication {
     /// Begins to recover, or has no more reason to.
-    pub(super) fn consider_recovery(&mut self, now: Timestamp) {
-        if self.replica.standing != Standing::Recovering || self.index != 0 {
+    pub(super) fn consider_recovery(&mut self, now: Timestamp, filling: Option<Epoch>) {
+        // What was brought by a movement that was called off is not what the next one brings.
+        if self.recovery.as_ref().is_some_and(|recovering| recovering.filling != filling) {
+            self.recovery = None;
+        }
+        let fills = filling.is_some() && self.replica.standing == Standing::Active;
+        if !(fills || self.replica.standing == Standing::Recovering) || self.index != 0 {
             self.recovery = None;
             return;
         }
-        self.recovery.get_or_insert_with(|| Recovering { machine: Recovery::new(PATIENCE, PAUSE), cells: 0 });
-        self.report_if_whole();
-        self.fetch(now);
+        let machine = || Recovery::new(PATIENCE, PAUSE);
+        self.recovery.get_or_insert_with(|| Recovering { machine: machine(), filling, cells: 0 });
+        self.go_on_recovering(now);
     }
 
     /// Asks for the pages that can be asked for.
@@ -105,16 +114,17 @@ impl Replication {
 
     /// Goes on when pages have come.
     pub(super) fn go_on_recovering(&mut self, now: Timestamp) {
-        self.report_if_whole();
         self.fetch(now);
+        self.report_if_whole();
     }
 
     fn report_if_whole(&mut self) {
         let Some(recovering) = &self.recovery else { return };
         if recovering.machine.is_whole(&self.view) {
-            tracing::info!("this node has what it had lost: {} cells came", recovering.cells);
+            tracing::info!("this node has what it lacked: {} cells came", recovering.cells);
+            let (heard, filling) = (recovering.machine.heard(), recovering.filling);
             // If the control thread has too much to do, it is told again when something changes.
-            let _ = self.roster.control.send(control::Message::Recovered);
+            let _ = self.roster.control.send(control::Message::Whole { heard, filling });
         }
     }
 }

@@ -22,8 +22,12 @@ pub(crate) fn broken<const BUG: usize>(world: &World<BUG>) -> Option<String> {
         // A life that ended is followed by another.
         Command::Enter(entrance) => agreed.node_named(&entrance.name).is_none(),
         Command::Remove { node } => agreed.nodes.contains_key(node),
-        // Nobody recovers here.
-        Command::Recovered { .. } => false,
+        // Nobody holds keys here.
+        Command::Recovered { .. }
+        | Command::Move { .. }
+        | Command::Filled { .. }
+        | Command::CallOff { .. }
+        | Command::Revoke { .. } => false,
         // A setting may have been followed by another since.
         Command::Set(_) => !world.agreed.ever(command),
     });

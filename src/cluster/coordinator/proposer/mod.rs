@@ -73,8 +73,8 @@ impl Proposers {
             return turn.out.order(Order::Reply { client: wanted.client, outcome });
         }
         let slot = place.unwrap_or_else(|| {
-            let replicas = Replicas::new(turn.view.ring.preference_list(wanted.hash.token()));
-            let slot = self.proposers.insert(Proposer::new(wanted.key, wanted.hash, replicas)) as u32;
+            let replicas = Replicas::of(turn.view, wanted.hash.token());
+            let slot = self.proposers.insert(Proposer::new::<O>(wanted.key, wanted.hash, replicas)) as u32;
             self.places.insert(wanted.hash, slot);
             slot
         });

@@ -20,9 +20,8 @@ mod late;
 use std::collections::VecDeque;
 
 use super::Change;
-use crate::cluster::coordinator::replicas::{Replicas, Set};
+use crate::cluster::coordinator::replicas::{PLACES_MAX, Quorum, Replicas, Set};
 use crate::cluster::coordinator::{Decision, Order, Orders, Turn};
-use crate::config::REPLICAS_MAX;
 use crate::message::peer::{
     Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
 };
@@ -55,7 +54,7 @@ pub(super) struct Proposer {
     hash: KeyHash,
     epoch: Epoch,
     replicas: Replicas,
-    needed: usize,
+    quorum: Quorum,
     queue: VecDeque<Change>,
     phase: Phase,
     /// Tells the time since it began to have something to do from others, of whoever had its slot before too; and that
@@ -69,7 +68,7 @@ pub(super) struct Proposer {
     /// The highest stamp that was in the way.
     highest: Stamp,
     /// What each replica that promised had.
-    seen: [Option<Summary>; REPLICAS_MAX],
+    seen: [Option<Summary>; PLACES_MAX],
     /// What was decided on; what most replicas hold once it is accepted.
     base: Option<Summary>,
     /// What was there when it was decided.
@@ -96,14 +95,14 @@ pub(super) struct Proposer {
 }
 
 impl Proposer {
-    pub(super) fn new(key: &[u8], hash: KeyHash, replicas: Replicas) -> Self {
+    pub(super) fn new<O: Orders>(key: &[u8], hash: KeyHash, replicas: Replicas) -> Self {
         let [promised, pending, parked, whole, accepted, riding] = [Set::default(); 6];
         Self {
             key: key.into(),
             hash,
             epoch: Epoch::default(),
             replicas,
-            needed: replicas.needed(Level::Linearizable),
+            quorum: replicas.quorum::<O>(Level::Linearizable),
             queue: VecDeque::new(),
             phase: Phase::Idle,
             busy: 0,
@@ -112,7 +111,7 @@ impl Proposer {
             late_round: 0,
             ballot: Version::default(),
             highest: Stamp::default(),
-            seen: [None; REPLICAS_MAX],
+            seen: [None; PLACES_MAX],
             base: None,
             decided_on: None,
             value: Vec::new(),
@@ -186,7 +185,7 @@ impl Proposer {
             self.failures = 0;
             turn.remaining_ms = self.remaining_ms(turn.now);
             let changes = self.queue.front().is_some_and(|front| front.change.is_some());
-            let rides = changes && self.riding.len() >= self.needed && turn.now < self.rides_until;
+            let rides = changes && self.quorum.is_met(self.riding) && turn.now < self.rides_until;
             match self.next.take() {
                 Some(ballot) if rides => {
                     self.ballot = ballot;
@@ -306,8 +305,8 @@ impl Proposer {
     }
 
     fn judge_promises<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
-        if self.promised.len() < self.needed {
-            if self.promised.union(self.pending).union(self.parked).len() < self.needed {
+        if !self.quorum.is_met(self.promised) {
+            if !self.quorum.is_met(self.promised.union(self.pending).union(self.parked)) {
                 self.lose(turn);
             }
             return;
@@ -358,8 +357,8 @@ impl Proposer {
     }
 
     fn judge_acceptances<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
-        if self.accepted.len() < self.needed {
-            if self.accepted.union(self.pending).union(self.parked).len() < self.needed {
+        if !self.quorum.is_met(self.accepted) {
+            if !self.quorum.is_met(self.accepted.union(self.pending).union(self.parked)) {
                 self.lose(turn);
             }
             return;
@@ -418,8 +417,8 @@ impl Proposer {
 
     fn move_to_epoch<O: Orders>(&mut self, turn: &Turn<'_, O>) {
         self.epoch = turn.view.epoch;
-        self.replicas = Replicas::new(turn.view.ring.preference_list(self.hash.token()));
-        self.needed = self.replicas.needed(Level::Linearizable);
+        self.replicas = Replicas::of(turn.view, self.hash.token());
+        self.quorum = self.replicas.quorum::<O>(Level::Linearizable);
         self.forget_promises();
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::types::RunId;
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 fn topology(opens_with: u16) -> Topology {
@@ -171,8 +172,96 @@ fn what_is_out_of_bounds_is_denied() {
     assert!(matches!(topology.apply(&command), Err(Denial::TooManyNodes(_))));
     topology.apply(&Command::Remove { node: NodeNumber(9) }).unwrap();
     topology.apply(&Command::Remove { node: NodeNumber(9) }).unwrap();
-    let owner = Command::Remove { node: NodeNumber(1) };
-    assert_eq!(topology.apply(&owner), Err(Denial::OwnsRanges(NodeNumber(1))));
     enter(&mut topology, &entrance("one-more", 1000)).unwrap();
     assert!(topology.nodes.contains_key(&NodeNumber(NODES_MAX + 1)), "numbers are not given again");
+}
+
+fn numbers(numbers: &[u16]) -> BTreeSet<NodeNumber> {
+    numbers.iter().copied().map(NodeNumber).collect()
+}
+
+fn filled(topology: &Topology, number: u16) -> Command {
+    let (node, incarnation) = (NodeNumber(number), node(topology, number).incarnation);
+    Command::Filled { node, incarnation, since: topology.movement.as_ref().unwrap().since }
+}
+
+/// Begins whatever is to move, if these live.
+fn move_to(topology: &mut Topology, live: &[u16]) {
+    let (comes, goes, copies) = topology.wanted_move(&numbers(live)).unwrap();
+    topology.apply(&Command::Move { comes, goes, copies }).unwrap();
+}
+
+#[test]
+fn keys_move_to_who_joins_when_it_has_them() {
+    let mut topology = topology(1);
+    enter(&mut topology, &entrance("a", 1)).unwrap();
+    enter(&mut topology, &entrance("b", 2)).unwrap();
+    assert_eq!(topology.wanted_move(&numbers(&[1])), None, "who is not heard gets nothing");
+    move_to(&mut topology, &[1, 2]);
+    assert_eq!((node(&topology, 2).state, topology.epoch), (NodeState::Joining, Epoch(3)));
+    assert_eq!((topology.ring().replicas(), topology.next_ring().unwrap().replicas()), (1, 2));
+    assert_eq!(topology.movement.as_ref().unwrap().awaited, numbers(&[2]));
+    let command = filled(&topology, 2);
+    assert!(!topology.has(&command));
+    topology.apply(&command).unwrap();
+    assert!(topology.has(&command) && topology.movement.is_none());
+    assert_eq!((node(&topology, 2).state, topology.epoch), (NodeState::Active, Epoch(4)));
+    assert_eq!(topology.ring().replicas(), 2);
+    assert_eq!(topology.wanted_move(&numbers(&[1, 2])), None);
+}
+
+#[test]
+fn a_movement_is_called_off_when_who_joins_begins_another_life() {
+    let mut topology = open();
+    enter(&mut topology, &entrance("d", 4)).unwrap();
+    let ring = topology.ring();
+    move_to(&mut topology, &[4]);
+    assert_eq!(topology.movement.as_ref().unwrap().awaited, numbers(&[4]), "the others hold enough");
+    let before = filled(&topology, 4);
+    enter(&mut topology, &Entrance { was: Some(NodeNumber(4)), ..entrance("d", 40) }).unwrap();
+    assert_eq!((node(&topology, 4).state, topology.movement.is_none()), (NodeState::Joined, true));
+    assert_eq!(topology.ring(), ring);
+    assert!(topology.apply(&before).is_err());
+    move_to(&mut topology, &[4]);
+    let since = topology.movement.as_ref().unwrap().since;
+    topology.apply(&Command::CallOff { since: Epoch(since.0 - 1) }).unwrap();
+    assert!(topology.movement.is_some(), "it was another");
+    let restarted = Entrance { was: Some(NodeNumber(2)), ..entrance("b", 20) };
+    enter(&mut topology, &restarted).unwrap();
+    assert!(topology.movement.is_some(), "what it held is held by enough others");
+    topology.apply(&Command::CallOff { since }).unwrap();
+    assert_eq!((topology.ring(), topology.movement), (ring, None));
+}
+
+#[test]
+fn copies_become_fewer_when_those_that_stay_have_everything_and_nodes_go() {
+    let mut topology = open();
+    assert!(topology.apply(&Command::Set(Setting::ReplicationFactor(0))).is_err());
+    topology.apply(&Command::Set(Setting::ReplicationFactor(2))).unwrap();
+    move_to(&mut topology, &[]);
+    for number in [1, 2, 3] {
+        assert_eq!(topology.ring().replicas(), 3);
+        topology.apply(&filled(&topology, number)).unwrap();
+    }
+    assert_eq!((topology.copies, topology.ring().replicas()), (2, 2));
+    topology.apply(&Command::Remove { node: NodeNumber(1) }).unwrap();
+    move_to(&mut topology, &[]);
+    assert_eq!(node(&topology, 1).state, NodeState::Active, "it serves until others have what it owns");
+    for number in [2, 3] {
+        topology.apply(&filled(&topology, number)).unwrap();
+    }
+    assert!(!topology.nodes.contains_key(&NodeNumber(1)) && topology.movement.is_none());
+    topology.apply(&Command::Remove { node: NodeNumber(2) }).unwrap();
+    let last = Command::Remove { node: NodeNumber(3) };
+    assert_eq!(topology.apply(&last), Err(Denial::LastOwner(NodeNumber(3))));
+}
+
+#[test]
+fn who_is_revoked_counts_for_nothing_until_it_has_recovered() {
+    let mut topology = open();
+    let command = Command::Revoke { nodes: numbers(&[3]) };
+    assert!(!topology.has(&command));
+    topology.apply(&command).unwrap();
+    assert!(topology.has(&command));
+    assert_eq!((node(&topology, 3).state, topology.epoch), (NodeState::Recovering, Epoch(3)));
 }

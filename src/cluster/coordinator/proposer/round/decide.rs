@@ -6,6 +6,7 @@
 use super::{Attempt, Phase, Proposer};
 use crate::cluster::coordinator::{Decided, Order, Orders, Question, Turn};
 use crate::cluster::deviation::Deviation;
+use crate::cluster::view::View;
 use crate::message::peer::{Kind, Rank, Summary};
 use crate::message::{Outcome, Refusal, Reply};
 
@@ -45,7 +46,7 @@ impl Proposer {
         let reply = std::mem::take(&mut self.decision.reply);
         match decided {
             Decided::Keep if rides => self.prepare(turn),
-            Decided::Keep if !outlived && !settles && self.is_settled::<O>() => {
+            Decided::Keep if !outlived && !settles && self.is_settled::<O>(turn.view) => {
                 let (ballot, promised) = (self.ballot, self.promised);
                 self.tell(&reply, turn);
                 // What was promised is of use to the next change.
@@ -57,9 +58,10 @@ impl Proposer {
     }
 
     /// Whether most replicas are known to hold what is there.
-    fn is_settled<O: Orders>(&self) -> bool {
+    fn is_settled<O: Orders>(&self, view: &View) -> bool {
         let Some(base) = self.base else { return true };
-        self.holders(base.rank).len() >= self.needed || O::DEVIATION == Deviation::SettlingSkipped
+        let holders = self.replicas.vouching::<O>(self.holders(base.rank), base.rank.version, view);
+        self.quorum.is_met(holders) || O::DEVIATION == Deviation::SettlingSkipped
     }
 
     /// Asks those who promised to accept what was decided, or what is there already, under the ballot.
