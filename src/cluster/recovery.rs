@@ -235,7 +235,10 @@ mod tests {
         let mut recovery = Recovery::new(Duration::from_nanos(100), Duration::from_nanos(5));
         let nobody = view(3, &[1, 2, 3]);
         assert!(!recovery.is_whole(&nobody), "it has not looked yet");
-        assert!(ask(&mut recovery, 0, &nobody).is_empty() && recovery.is_whole(&nobody), "nobody has anything");
+        assert!(
+            ask(&mut recovery, 0, &nobody).is_empty() && recovery.is_whole(&nobody),
+            "nobody has anything"
+        );
         let view = view(3, &[1, 3]);
         assert!(!recovery.is_whole(&view));
         let asked = ask(&mut recovery, 0, &view);

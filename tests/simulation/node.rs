@@ -168,6 +168,10 @@ pub(crate) struct Node {
     pub(crate) filling: Option<Epoch>,
     /// How it gets back what it lost, or what is new to it.
     pub(crate) recovery: Option<Recovery>,
+    /// When that is to be looked at next.
+    pub(crate) recover_ns: u64,
+    /// It has what it lacked, and says so until the log has that.
+    pub(crate) reports: bool,
     /// When its log is to be looked at next.
     pub(crate) look_ns: Option<u64>,
     pub(crate) up: bool,
@@ -220,6 +224,8 @@ impl Node {
             keeps_data: true,
             filling: None,
             recovery: None,
+            recover_ns: u64::MAX,
+            reports: false,
             up: true,
             down_since_ns: 0,
             paused: 0,
@@ -257,6 +263,7 @@ impl Node {
         (self.view.epoch, self.view.ring) = (Epoch(0), Arc::new(nobody()));
         (self.replica.epoch, self.replica.standing) = (Epoch(0), Standing::Absent);
         (self.recovery, self.filling) = (None, None);
+        (self.recover_ns, self.reports) = (u64::MAX, false);
         self.view.next_ring = None;
         if !self.keeps_data {
             self.fence = self.ceiling;

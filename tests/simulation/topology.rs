@@ -168,16 +168,13 @@ impl<const BUG: usize> World<BUG> {
         let node = &self.nodes[number];
         let Some(recovery) = node.recovery.as_ref().filter(|_| node.filling == filling) else { return };
         let heard = recovery.heard().max(node.fence);
-        let (life, topology) = (node.life, node.log.topology());
-        let Some(own) = topology.nodes.get(&node.number).filter(|own| own.run.0.get() == node.run) else {
-            return;
-        };
-        let (node_number, incarnation) = (node.number, own.incarnation);
-        let command = match filling {
-            Some(since) => Command::Filled { node: node_number, incarnation, since, heard },
-            None => Command::Recovered { node: node_number, incarnation, heard },
-        };
-        if !self.pursue(number, &command) {
+        let (life, node, topology) = (node.life, node.number, node.log.topology());
+        let own = topology.nodes.get(&node).filter(|own| own.run.0.get() == self.nodes[number].run);
+        let command = own.map(|own| own.incarnation).map(|incarnation| match filling {
+            Some(since) => Command::Filled { node, incarnation, since, heard },
+            None => Command::Recovered { node, incarnation, heard },
+        });
+        if command.is_none_or(|command| !self.pursue(number, &command)) {
             self.plan(self.now_ns + ASK_PAUSE_NS, Event::Report { node: number, life, filling });
         }
     }
@@ -195,6 +192,9 @@ impl<const BUG: usize> World<BUG> {
                 break;
             }
             let verdict = self.consult(place, |log, now, out| log.ask(now, command, out));
+            self.trace.note(self.now_ns, &[11, number as u64, place as u64], || {
+                format!("node {number} asks node {place} for {command:?}: {verdict:?}")
+            });
             match verdict {
                 Verdict::Elsewhere(Some(leader)) => place = self.index_of(leader).expect("nobody has gone"),
                 Verdict::Denied(denial) => {
@@ -260,6 +260,7 @@ impl<const BUG: usize> World<BUG> {
         }
         node.filling = filling;
         if (own_recovers || filling.is_some()) && node.recovery.is_none() {
+            node.reports = false;
             node.recovery = Some(Recovery::new(Duration::from_millis(100), Duration::from_millis(1)));
         }
         node.coordinator.adopt(Arc::new(node.view.clone()), &mut self.sink);
@@ -291,13 +292,22 @@ impl<const BUG: usize> World<BUG> {
             node.fence = fence;
             node.store.raise_fence(Stamp::last_of(fence));
         }
-        if whole && early {
-            self.plan(self.now_ns + 10 * MS, Event::Recover { node: number, life });
-        } else if whole {
-            let filling = node.filling;
+        let again_ns = match recovery.next_timeout() {
+            _ if whole && early => self.now_ns + 10 * MS,
+            Some(Timestamp(at_ns)) if !whole => at_ns.max(self.now_ns + MS),
+            _ => u64::MAX,
+        };
+        if node.recover_ns <= self.now_ns {
+            node.recover_ns = u64::MAX;
+        }
+        let reports = whole && !early && !std::mem::replace(&mut node.reports, whole && !early);
+        let (filling, planned_ns) = (node.filling, node.recover_ns);
+        node.recover_ns = planned_ns.min(again_ns);
+        if again_ns < planned_ns {
+            self.plan(again_ns, Event::Recover { node: number, life });
+        }
+        if reports {
             self.plan(self.now_ns, Event::Report { node: number, life, filling });
-        } else if let Some(Timestamp(at_ns)) = recovery.next_timeout() {
-            self.plan(at_ns.max(self.now_ns + MS), Event::Recover { node: number, life });
         }
         for (to, fetch) in asked {
             let to = self.index_of(to).expect("it is in the topology");

@@ -201,7 +201,9 @@ impl<const BUG: usize> World<BUG> {
         let Some((now_ns, event)) = self.agenda.take() else { return };
         self.now_ns = now_ns;
         match event {
-            Event::Hear { .. } | Event::Look { .. } if self.logs_sleep.is_some() => {
+            Event::Hear { .. } | Event::Look { .. } | Event::Enter { .. } | Event::Report { .. }
+                if self.logs_sleep.is_some() =>
+            {
                 self.logs_sleep.as_mut().expect("just seen").push(event);
             }
             // The thread of the log waits for the disk.

@@ -175,12 +175,7 @@ impl Read {
 
     /// Asks those who were not asked yet, because what those have who were proves too little; if there are none, has
     /// the replicas agree anew.
-    fn find_more<O: Orders>(
-        &mut self,
-        impatient: bool,
-        effort: &mut Effort,
-        turn: &mut Turn<'_, O>,
-    ) -> Step {
+    fn find_more<O: Orders>(&mut self, impatient: bool, effort: &mut Effort, turn: &mut Turn<'_, O>) -> Step {
         for place in effort.replicas.reachable(turn.view).without(self.asked).iter() {
             self.ask(place, false, effort, turn);
         }

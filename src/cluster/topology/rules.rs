@@ -86,7 +86,9 @@ impl Topology {
             },
             Command::Remove { node } => self.judge_removal(*node),
             Command::Move { comes, goes, copies } => self.judge_move(comes, goes, *copies),
-            Command::Filled { node, incarnation, since, .. } => self.judge_filled(*node, *incarnation, *since),
+            Command::Filled { node, incarnation, since, .. } => {
+                self.judge_filled(*node, *incarnation, *since)
+            }
             Command::CallOff { .. } | Command::Revoke { .. } => Ok(()),
         }
     }
