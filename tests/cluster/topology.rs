@@ -122,7 +122,6 @@ fn keys_move_to_a_node_that_comes_late() {
     }
     cluster.add(3, &[]);
     wait_until("it owns keys", || cluster.state(3) == "active");
-    cluster.serves_again(3);
     let held = |node| match cluster.resp(node).call(&["DBSIZE"]) {
         Reply::Integer(count) => count,
         other => panic!("{other:?}"),
@@ -135,6 +134,7 @@ fn keys_move_to_a_node_that_comes_late() {
     }
     wait_until("all know it", || (0..3).all(|node| cluster.described(node, 3).get("state") == "active"));
     assert_eq!(cluster.described(0, 3).get("votes"), "0", "four nodes have three voters");
+    cluster.serves_again(3);
 }
 
 #[test]

@@ -221,6 +221,7 @@ impl Control {
         let next =
             self.log.next_timeout().min(self.look_around_at).min(gossip.unwrap_or(self.look_around_at));
         let idle = Duration::from_nanos(next.nanos_since(now));
+        let idle = self.tidiness.idle_for().map_or(idle, |pause| idle.min(pause));
         if stopping { idle.min(Duration::from_millis(5)) } else { idle }
     }
 

@@ -66,7 +66,7 @@ impl Control {
         let next_ring = topology.next_ring().filter(|_| serves).map(Arc::new);
         let lacks = |movement: &&Movement| movement.awaited.contains(&own);
         let filling = topology.movement.as_ref().filter(lacks).map(|movement| movement.since);
-        let tidy = self.tidiness.may_take_part(topology.epoch, filling);
+        let tidy = self.tidiness.may_take_part(filling);
         let recovers =
             |(&number, node): (&NodeNumber, &Node)| (node.state == NodeState::Recovering).then_some(number);
         let recovering = topology.nodes.iter().filter_map(recovers).collect();
