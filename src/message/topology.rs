@@ -270,9 +270,6 @@ pub enum Denial {
     /// The node that is to be replaced is not dead.
     #[error("the node {0} is alive: stop it before it is replaced")]
     HolderAlive(Name),
-    /// The node that is to be replaced is to go for good.
-    #[error("the node {0} is to be removed: start without --replace and with another --id")]
-    Leaves(Name),
     /// There is nobody to replace.
     #[error("there is no node {0} to replace: start without --replace")]
     NobodyToReplace(Name),
@@ -305,4 +302,7 @@ pub enum Denial {
     /// The node never owned what it could have lost.
     #[error("node {0:?} owns no part of the ring: it has nothing to recover")]
     NothingToRecover(NodeNumber),
+    /// The node that is to be replaced is to go for good.
+    #[error("the node {0} is to be removed: start without --replace and with another --id")]
+    Leaves(Name),
 }
