@@ -113,8 +113,8 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = REPLICATION_FACTOR_DEFAULT)]
     replication_factor: usize,
 
-    /// Nodes with which a new cluster opens [default: as many as --replication-factor]. Nodes that come later hold
-    /// no keys yet.
+    /// Nodes with which a new cluster opens [default: as many as --replication-factor]. With fewer than those, each
+    /// key has as many replicas as there are nodes, until more have come.
     #[arg(long, value_name = "COUNT", requires = "id")]
     bootstrap_expect: Option<u16>,
 

@@ -286,7 +286,7 @@ pub enum ClusterError {
     #[error("--replication-factor {0} is out of bounds: 1 to {REPLICAS_MAX}")]
     ReplicationFactor(usize),
     /// The number of nodes to open with is.
-    #[error("--bootstrap-expect {0} is out of bounds: --replication-factor to {max}", max = topology::NODES_MAX)]
+    #[error("--bootstrap-expect {0} is out of bounds: 1 to {max}", max = topology::NODES_MAX)]
     BootstrapExpect(u16),
     /// The weight is.
     #[error("--virtual-nodes {0} is out of bounds: 1 to {max}", max = topology::VIRTUAL_NODES_MAX)]
@@ -304,7 +304,7 @@ pub fn settings(replication_factor: usize, opens_with: Option<u16>) -> Result<Se
         return Err(ClusterError::ReplicationFactor(replication_factor));
     };
     let opens_with = opens_with.unwrap_or(u16::from(replication_factor));
-    if !(u16::from(replication_factor)..=topology::NODES_MAX).contains(&opens_with) {
+    if !(1..=topology::NODES_MAX).contains(&opens_with) {
         return Err(ClusterError::BootstrapExpect(opens_with));
     }
     let drift_max_ms = u32::try_from(DRIFT_MAX_DEFAULT.as_millis()).expect("it is less");

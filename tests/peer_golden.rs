@@ -243,7 +243,7 @@ fn control_messages() {
     let node = NodeNumber(3);
     let comes = [node].into();
     control_is(
-        Control::Ask(Box::new(Command::Move { comes, goes: [NodeNumber(2)].into(), copies: 3 })),
+        Control::Ask(Box::new(Command::Move { comes, copies: 3 })),
         "0E 00 00 00 42 00 00 00 00 00 00 00 04 01 03 01 02 03",
     );
     let (incarnation, heard) = (Incarnation(4), WallTime(0x0300));

@@ -50,10 +50,6 @@ pub enum Deviation {
     FilledFromOne,
     /// A node has what a movement brings it at once.
     BarrierSkipped,
-    /// A node that is to hold a key keeps what it had of it when it held it last.
-    LeftoversKept,
-    /// A node that is to hold a key does not know what was promised before.
-    PromisesNotHandedOver,
     /// What others hand over to a node is dropped where it promised to take no such thing.
     PromisesBindStreams,
     /// That a node has what others handed over to it counts as if it had taken it itself.

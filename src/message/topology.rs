@@ -107,8 +107,6 @@ pub struct Node {
     pub seat: NodeNumber,
     /// What it does.
     pub state: NodeState,
-    /// It is to own nothing any more, and then to go for good.
-    pub leaves: bool,
     /// Up to when what it holds may be what others handed over to it: that it holds such a cell proves nothing.
     pub heard_until: WallTime,
 }
@@ -122,8 +120,6 @@ pub struct Movement {
     pub since: Epoch,
     /// In how many copies keys are kept afterwards.
     pub copies: u8,
-    /// Who owns nothing afterwards.
-    pub goes: BTreeSet<NodeNumber>,
     /// Who has yet to get something.
     pub awaited: BTreeSet<NodeNumber>,
 }
@@ -221,7 +217,7 @@ pub enum Command {
         /// The latest time that those who handed it over had stored or promised anything for.
         heard: WallTime,
     },
-    /// A node goes for good: at once if it owns nothing, else when others have what it owns.
+    /// A node that owns nothing goes for good.
     Remove {
         /// Which.
         node: NodeNumber,
@@ -230,8 +226,6 @@ pub enum Command {
     Move {
         /// Who owns something afterwards that owns nothing now.
         comes: BTreeSet<NodeNumber>,
-        /// Who owns nothing afterwards.
-        goes: BTreeSet<NodeNumber>,
         /// In how many copies keys are kept afterwards.
         copies: u8,
     },
@@ -253,7 +247,7 @@ pub enum Command {
     },
     /// Nodes that cannot be heard count for nothing until they have recovered: what only they have is given up.
     Revoke {
-        /// Which; as somebody asks for it nobody, and whoever leads fills in the dead.
+        /// Which: whoever leads must take them for dead too.
         nodes: BTreeSet<NodeNumber>,
     },
 }
@@ -290,9 +284,9 @@ pub enum Denial {
     /// The life that is spoken of is over.
     #[error("node {0:?} has begun another life since")]
     LifeOver(NodeNumber),
-    /// Nobody would be left.
-    #[error("without node {0:?} nobody would own anything: add another node first")]
-    LastOwner(NodeNumber),
+    /// It holds keys.
+    #[error("node {0:?} owns part of the ring: it cannot be removed before that has moved")]
+    OwnsRanges(NodeNumber),
     /// Nothing can begin to move.
     #[error("keys are moving already, or what they are to move to is what is so")]
     NothingToMove,
@@ -302,7 +296,7 @@ pub enum Denial {
     /// The node never owned what it could have lost.
     #[error("node {0:?} owns no part of the ring: it has nothing to recover")]
     NothingToRecover(NodeNumber),
-    /// The node that is to be replaced is to go for good.
-    #[error("the node {0} is to be removed: start without --replace and with another --id")]
-    Leaves(Name),
+    /// What is to be given up is not lost.
+    #[error("the node {0} is alive: what it has is not given up")]
+    Alive(Name),
 }

@@ -143,21 +143,11 @@ fn a_movement_that_ends_too_early() {
 }
 
 #[test]
-fn leftovers_that_are_kept() {
+fn what_was_handed_over_that_counts_as_taken() {
     is_found_by::<22>(&VALUES);
 }
 
 #[test]
-fn promises_that_are_not_handed_over() {
-    is_found_by::<23>(&VALUES);
-}
-
-#[test]
-fn what_was_handed_over_that_counts_as_taken() {
-    is_found_by::<24>(&VALUES);
-}
-
-#[test]
 fn a_promise_that_keeps_out_what_is_handed_over() {
-    is_found_by::<25>(&VALUES);
+    is_found_by::<23>(&VALUES);
 }

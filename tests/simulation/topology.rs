@@ -249,9 +249,8 @@ impl<const BUG: usize> World<BUG> {
         }
         let moves = topology.movement.as_ref().filter(|movement| movement.awaited.contains(&node.number));
         let filling = moves.map(|movement| movement.since).filter(|_| !own_recovers);
-        let drops = Sink::<BUG>::DEVIATION != Deviation::LeftoversKept;
-        if filling.is_some() && filling != node.filling && drops {
-            // What is left of an earlier movement may be what nobody agreed on.
+        if topology.movement.is_none() && self.random.bool() {
+            // Sooner or later a node drops what is not its own any more.
             let (ring, number) = (Arc::clone(&node.view.ring), node.number);
             node.store.drop_foreign(0, usize::MAX / 2, |token| ring.preference_list(token).contains(&number));
         }
@@ -283,9 +282,7 @@ impl<const BUG: usize> World<BUG> {
             _ => false,
         };
         let (whole, life) = (one || recovery.is_whole(&node.view), node.life);
-        let handed = Sink::<BUG>::DEVIATION != Deviation::PromisesNotHandedOver;
-        let heard = if handed { recovery.heard() } else { WallTime(0) };
-        let fence = node.fence.max(heard);
+        let fence = node.fence.max(recovery.heard());
         let early = node.wall <= fence;
         if whole && !early {
             // What was promised to others binds it too, from before it counts alone.

@@ -237,9 +237,15 @@ impl TopologyLog {
             }
             _ => None,
         };
+        let alive = |node: &NodeNumber| topology.nodes.get(node).filter(|_| !self.dead.contains(node));
         let denial = match holder {
             Some((number, node)) if !self.dead.contains(&number) => {
                 Err(Denial::HolderAlive(node.name.clone()))
+            }
+            _ if let Command::Revoke { nodes } = command
+                && let Some(node) = nodes.iter().find_map(alive) =>
+            {
+                Err(Denial::Alive(node.name.clone()))
             }
             _ => topology.judge(command),
         };
@@ -436,8 +442,8 @@ impl TopologyLog {
                     *node == self.own || heard && !self.dead.contains(node)
                 };
                 let live: BTreeSet<NodeNumber> = topology.nodes.keys().copied().filter(heard).collect();
-                let Some((comes, goes, copies)) = topology.wanted_move(&live) else { return false };
-                Command::Move { comes, goes, copies }
+                let Some((comes, copies)) = topology.wanted_move(&live) else { return false };
+                Command::Move { comes, copies }
             }
         };
         let bytes = convert::command_bytes(&Change::Topology(command));

@@ -49,8 +49,8 @@ impl Topology {
             Command::Recovered { node, heard, .. } if !self.has(command) => self.recovered(*node, *heard),
             Command::Recovered { .. } => {}
             Command::Set(Setting::ReplicationFactor(copies)) => self.settings.replication_factor = *copies,
-            Command::Remove { node } => self.remove(*node),
-            Command::Move { comes, goes, copies } => self.begin_move(comes, goes, *copies),
+            Command::Remove { node } => _ = self.nodes.remove(node),
+            Command::Move { comes, copies } => self.begin_move(comes, *copies),
             Command::Filled { node, heard, .. } => self.filled(*node, *heard),
             Command::CallOff { .. } if self.has(command) => {}
             Command::CallOff { .. } => self.call_off(),
@@ -84,8 +84,11 @@ impl Topology {
                 Some(Node { state: NodeState::Active | NodeState::Recovering, .. }) => Ok(()),
                 Some(_) | None => Err(Denial::NothingToRecover(*node)),
             },
-            Command::Remove { node } => self.judge_removal(*node),
-            Command::Move { comes, goes, copies } => self.judge_move(comes, goes, *copies),
+            Command::Remove { node } => match self.nodes.get(node) {
+                Some(present) if present.state != NodeState::Joined => Err(Denial::OwnsRanges(*node)),
+                _ => Ok(()),
+            },
+            Command::Move { comes, copies } => self.judge_move(comes, *copies),
             Command::Filled { node, incarnation, since, .. } => {
                 self.judge_filled(*node, *incarnation, *since)
             }
@@ -106,7 +109,7 @@ impl Topology {
                 present.incarnation == *incarnation && present.state == NodeState::Active
             }),
             Command::Set(Setting::ReplicationFactor(copies)) => self.settings.replication_factor == *copies,
-            Command::Remove { node } => self.nodes.get(node).is_none_or(|node| node.leaves),
+            Command::Remove { node } => !self.nodes.contains_key(node),
             Command::Move { .. } => false,
             Command::Filled { node, since, .. } => {
                 let moves = self.movement.as_ref().filter(|movement| movement.since == *since);
@@ -119,7 +122,7 @@ impl Topology {
                 let counts = |node: &NodeNumber| {
                     self.nodes.get(node).is_some_and(|node| node.state == NodeState::Active)
                 };
-                !nodes.is_empty() && !nodes.iter().any(counts)
+                !nodes.iter().any(counts)
             }
         }
     }
@@ -139,7 +142,6 @@ impl Topology {
         match (entrance.was, holder) {
             (Some(was), Some((number, _))) if number == was => Ok(()),
             (Some(_), _) => Err(Denial::NotThatNode(name())),
-            (None, Some((_, node))) if entrance.replaces && node.leaves => Err(Denial::Leaves(name())),
             (None, Some(_)) if entrance.replaces => Ok(()),
             (None, Some(_)) => Err(Denial::NameTaken(name())),
             (None, None) if entrance.replaces => Err(Denial::NobodyToReplace(name())),
@@ -174,7 +176,6 @@ impl Topology {
             virtual_nodes: entrance.virtual_nodes,
             seat: self.next_node,
             state: NodeState::Joined,
-            leaves: false,
             heard_until: WallTime(0),
         };
         let number = match holder {
@@ -182,7 +183,6 @@ impl Topology {
             Some((number, before)) => {
                 let keeps = entrance.was.is_some() && entrance.keeps_data;
                 self.lose_life(number, keeps && before.state == NodeState::Active);
-                node.leaves = before.leaves && entrance.was.is_some();
                 node.heard_until = if keeps { before.heard_until } else { WallTime(0) };
                 (node.seat, node.zone, node.virtual_nodes) = (before.seat, before.zone, before.virtual_nodes);
                 node.state = match before.state {
@@ -257,7 +257,7 @@ impl Topology {
     #[must_use]
     pub fn next_ring(&self) -> Option<Ring> {
         let movement = self.movement.as_ref()?;
-        let owns = |node, state| state != NodeState::Joined && !movement.goes.contains(&node);
+        let owns = |_, state| state != NodeState::Joined;
         Some(self.ring_of(owns, movement.copies))
     }
 

@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::config::REPLICAS_MAX;
 use crate::config::topology::{DRIFT_MS_BOUNDS, OPERATION_TIMEOUT_MS_BOUNDS};
 use crate::message::topology::{Command, Setting};
 use crate::operation;
@@ -24,7 +25,8 @@ const HELP: &[&str] = &[
     "    Return parameters matching the patterns and their values.",
     "SET <parameter> <value> [<parameter> <value> ...]",
     "    Set maxmemory, maxclients, timeout, slowlog-log-slower-than, slowlog-max-len; in a cluster also, for all its",
-    "    nodes, cluster-drift-max-ms and cluster-operation-timeout-ms, which the leader carries out soon after.",
+    "    nodes, cluster-drift-max-ms, cluster-operation-timeout-ms and cluster-replication-factor, which the leader",
+    "    carries out soon after.",
     "RESETSTAT",
     "    Count and time anew.",
     "HELP",
@@ -150,6 +152,12 @@ impl Change {
             "cluster-operation-timeout-ms" => {
                 cluster(number(1)?, Setting::OperationTimeoutMs, OPERATION_TIMEOUT_MS_BOUNDS)
             }
+            "cluster-replication-factor" => {
+                let copies = u8::try_from(number(1)?).ok();
+                let copies = copies.filter(|copies| usize::from(*copies) <= REPLICAS_MAX);
+                let copies = copies.ok_or("argument is out of bounds for a cluster")?;
+                Ok(Self::Cluster(Setting::ReplicationFactor(copies)))
+            }
             _ => Err("can't set immutable config"),
         }
     }
@@ -187,6 +195,7 @@ fn settings(engine: &Engine) -> Vec<(&'static str, String)> {
         let told = &roster.known().topology.settings;
         settings.push(("cluster-drift-max-ms", told.drift_max_ms.to_string()));
         settings.push(("cluster-operation-timeout-ms", told.operation_timeout_ms.to_string()));
+        settings.push(("cluster-replication-factor", told.replication_factor.to_string()));
     }
     settings
 }

@@ -9,6 +9,7 @@ mod bits;
 mod catalogue;
 mod client_filter;
 mod clients;
+mod cluster;
 mod config;
 mod error;
 mod expiry;
@@ -189,6 +190,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     command("bitop",       -4, WRITE_SLOW, BEHIND_FIRST,    Access::ReadModifyWrite, several::bitop),
     command("bitpos",      -3, READ_SLOW,  ONE_KEY,         Access::Read,            bits::bitpos),
     command("client",      -2, ADMIN,      NO_KEYS,         Access::None,            clients::client),
+    command("cluster",     -2, ADMIN,      NO_KEYS,         Access::None,            cluster::cluster),
     command("command",     -1, ADMIN,      NO_KEYS,         Access::None,            catalogue::command),
     command("config",      -2, ADMIN,      NO_KEYS,         Access::None,            config::config),
     command("consistency", -1, CONNECTION, NO_KEYS,         Access::None,            level::consistency),

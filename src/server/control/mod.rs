@@ -38,7 +38,7 @@ use crate::config::control::{
 };
 use crate::message::control::{Control as Said, TimeTold, Told};
 use crate::message::metadata::Metadata;
-use crate::message::topology::{Command, Entrance, NodeState};
+use crate::message::topology::{Command, Entrance};
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control};
 use crate::protocol::gossip::GossipCodec;
@@ -389,11 +389,7 @@ impl Control {
             return Ok(());
         }
         self.ask_at = now.after(ASK_PAUSE);
-        let own = self.log.topology().nodes.get(&self.metadata.number);
-        let owns = own.is_some_and(|node| matches!(node.state, NodeState::Active | NodeState::Recovering));
-        // Keys move at once to a node that comes, and whoever recovers waits elsewhere.
-        let binds = own.is_some() && !owns && self.clock.wall() <= self.fence;
-        if binds || !self.has_right_time() {
+        if !self.has_right_time() {
             return Ok(());
         }
         let command = Command::Enter(self.entrance.clone());

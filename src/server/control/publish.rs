@@ -66,10 +66,10 @@ impl Control {
         let next_ring = topology.next_ring().filter(|_| serves).map(Arc::new);
         let lacks = |movement: &&Movement| movement.awaited.contains(&own);
         let filling = topology.movement.as_ref().filter(lacks).map(|movement| movement.since);
-        let tidy = self.tidiness.may_take_part(filling);
         let recovers =
             |(&number, node): (&NodeNumber, &Node)| (node.state == NodeState::Recovering).then_some(number);
         let recovering = topology.nodes.iter().filter_map(recovers).collect();
+        let counts = node.is_some_and(|node| node.state == NodeState::Active);
         let milliseconds = |ms: u32| Duration::from_millis(u64::from(ms));
         let outlook = Outlook {
             epoch: topology.epoch,
@@ -78,7 +78,7 @@ impl Control {
             filling,
             incarnation: node.map(|node| node.incarnation),
             standing: match node.map(|node| node.state) {
-                Some(NodeState::Active | NodeState::Joining) if serves && tidy => Standing::Active,
+                Some(NodeState::Active | NodeState::Joining) if serves => Standing::Active,
                 Some(NodeState::Recovering) if serves => Standing::Recovering,
                 _ => Standing::Absent,
             },
@@ -86,7 +86,7 @@ impl Control {
             dead: self.dead(),
             recovering,
             hearsay: topology.hearsay().collect(),
-            fence: Some(self.fence).filter(|fence| fence.0 > 0),
+            fence: Some(self.fence).filter(|fence| fence.0 > 0 && counts),
             drift_max: milliseconds(topology.settings.drift_max_ms),
             operation_timeout: milliseconds(topology.settings.operation_timeout_ms),
         };

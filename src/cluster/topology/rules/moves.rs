@@ -14,67 +14,36 @@ use crate::message::topology::{Denial, Movement, Node, NodeState, Topology};
 use crate::types::{Epoch, Incarnation, NodeNumber, WallTime};
 
 impl Topology {
-    /// What is to move, if nothing does: to those of `live` that own nothing yet; if there are none, from those that are
-    /// to leave, and according to the setting.
+    /// What is to move, if nothing does: to those of `live` that own nothing yet; if there are none, according to the
+    /// setting.
     #[must_use]
-    pub fn wanted_move(
-        &self,
-        live: &BTreeSet<NodeNumber>,
-    ) -> Option<(BTreeSet<NodeNumber>, BTreeSet<NodeNumber>, u8)> {
+    pub fn wanted_move(&self, live: &BTreeSet<NodeNumber>) -> Option<(BTreeSet<NodeNumber>, u8)> {
         if self.movement.is_some() || !self.open {
             return None;
         }
         let comes = |(number, _): &(&NodeNumber, _)| live.contains(*number);
-        let joined = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Joined && !node.leaves);
+        let joined = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Joined);
         let comes: BTreeSet<NodeNumber> = joined.filter(comes).map(|(&number, _)| number).collect();
-        let owners = self.nodes.iter().filter(|(_, node)| node.state != NodeState::Joined);
-        let goes: BTreeSet<NodeNumber> =
-            owners.filter(|(_, node)| node.leaves).map(|(&number, _)| number).collect();
-        let wanted = if comes.is_empty() {
-            (comes, goes, self.settings.replication_factor)
-        } else {
-            (comes, BTreeSet::new(), self.copies)
-        };
-        self.judge_move(&wanted.0, &wanted.1, wanted.2).is_ok().then_some(wanted)
+        let copies = if comes.is_empty() { self.settings.replication_factor } else { self.copies };
+        self.judge_move(&comes, copies).is_ok().then_some((comes, copies))
     }
 
-    fn owners(&self) -> impl Iterator<Item = NodeNumber> {
-        let owns = |state| !matches!(state, NodeState::Joined | NodeState::Joining);
-        self.nodes.iter().filter(move |(_, node)| owns(node.state)).map(|(&number, _)| number)
-    }
-
-    pub(super) fn judge_move(
-        &self,
-        comes: &BTreeSet<NodeNumber>,
-        goes: &BTreeSet<NodeNumber>,
-        copies: u8,
-    ) -> Result<(), Denial> {
+    pub(super) fn judge_move(&self, comes: &BTreeSet<NodeNumber>, copies: u8) -> Result<(), Denial> {
         let joined = |node| self.nodes.get(node).is_some_and(|node| node.state == NodeState::Joined);
-        let owns = |node: &NodeNumber| self.owners().any(|owner| owner == *node);
-        let changes = !comes.is_empty() || !goes.is_empty() || copies != self.copies;
-        let possible = comes.iter().all(joined) && goes.iter().all(owns) && self.open && changes;
-        let one_thing = comes.is_empty() || goes.is_empty() && copies == self.copies;
-        let some_stay = self.owners().count() > goes.len() && one_thing;
+        // One thing at a time: other nodes, or another number of copies.
+        let changes = comes.is_empty() != (copies == self.copies);
+        let possible = comes.iter().all(joined) && self.open && changes;
         let bounded = (1..=REPLICAS_MAX).contains(&usize::from(copies));
-        if self.movement.is_none() && possible && some_stay && bounded {
-            Ok(())
-        } else {
-            Err(Denial::NothingToMove)
-        }
+        if self.movement.is_none() && possible && bounded { Ok(()) } else { Err(Denial::NothingToMove) }
     }
 
-    pub(super) fn begin_move(
-        &mut self,
-        comes: &BTreeSet<NodeNumber>,
-        goes: &BTreeSet<NodeNumber>,
-        copies: u8,
-    ) {
+    pub(super) fn begin_move(&mut self, comes: &BTreeSet<NodeNumber>, copies: u8) {
         self.epoch.0 += 1;
         for node in comes {
             self.nodes.entry(*node).and_modify(|node| node.state = NodeState::Joining);
         }
         let since = self.epoch;
-        self.movement = Some(Movement { since, copies, goes: goes.clone(), awaited: BTreeSet::new() });
+        self.movement = Some(Movement { since, copies, awaited: BTreeSet::new() });
         let nodes: Vec<NodeNumber> = self.nodes.keys().copied().collect();
         // One that recovers counts for nothing until it has everything.
         let counts = |node: &NodeNumber| self.nodes[node].state != NodeState::Recovering;
@@ -130,7 +99,6 @@ impl Topology {
         for node in self.nodes.values_mut().filter(|node| node.state == NodeState::Joining) {
             node.state = NodeState::Active;
         }
-        self.nodes.retain(|number, _| !movement.goes.contains(number));
     }
 
     /// Whether the movement under way is to nodes that come.
@@ -157,25 +125,6 @@ impl Topology {
         } else if !keeps_data {
             movement.awaited.remove(&node);
             self.end_move_if_due();
-        }
-    }
-
-    pub(super) fn judge_removal(&self, node: NodeNumber) -> Result<(), Denial> {
-        let stays = |other: &&NodeNumber| **other != node && !self.nodes[*other].leaves;
-        let owns = self.owners().any(|owner| owner == node);
-        if owns && !self.nodes.keys().any(|other| stays(&other)) {
-            return Err(Denial::LastOwner(node));
-        }
-        Ok(())
-    }
-
-    pub(super) fn remove(&mut self, node: NodeNumber) {
-        match self.nodes.get_mut(&node) {
-            Some(present) if present.state == NodeState::Joined => {
-                self.nodes.remove(&node);
-            }
-            Some(present) => present.leaves = true,
-            None => {}
         }
     }
 

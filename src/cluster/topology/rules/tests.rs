@@ -125,6 +125,7 @@ fn who_has_recovered_counts_again_and_what_was_lost_is_counted() {
     let recovered = |topology: &Topology, number: u16| Command::Recovered {
         node: NodeNumber(number),
         incarnation: node(topology, number).incarnation,
+        heard: WallTime(9),
     };
     for (number, losses) in [(1, 1), (2, 2), (3, 2)] {
         let (command, before) = (recovered(&topology, number), topology.epoch);
@@ -182,13 +183,14 @@ fn numbers(numbers: &[u16]) -> BTreeSet<NodeNumber> {
 
 fn filled(topology: &Topology, number: u16) -> Command {
     let (node, incarnation) = (NodeNumber(number), node(topology, number).incarnation);
-    Command::Filled { node, incarnation, since: topology.movement.as_ref().unwrap().since }
+    let since = topology.movement.as_ref().unwrap().since;
+    Command::Filled { node, incarnation, since, heard: WallTime(7) }
 }
 
 /// Begins whatever is to move, if these live.
 fn move_to(topology: &mut Topology, live: &[u16]) {
-    let (comes, goes, copies) = topology.wanted_move(&numbers(live)).unwrap();
-    topology.apply(&Command::Move { comes, goes, copies }).unwrap();
+    let (comes, copies) = topology.wanted_move(&numbers(live)).unwrap();
+    topology.apply(&Command::Move { comes, copies }).unwrap();
 }
 
 #[test]
@@ -234,7 +236,7 @@ fn a_movement_is_called_off_when_who_joins_begins_another_life() {
 }
 
 #[test]
-fn copies_become_fewer_when_those_that_stay_have_everything_and_nodes_go() {
+fn copies_become_fewer_when_those_that_stay_have_everything() {
     let mut topology = open();
     assert!(topology.apply(&Command::Set(Setting::ReplicationFactor(0))).is_err());
     topology.apply(&Command::Set(Setting::ReplicationFactor(2))).unwrap();
@@ -244,16 +246,38 @@ fn copies_become_fewer_when_those_that_stay_have_everything_and_nodes_go() {
         topology.apply(&filled(&topology, number)).unwrap();
     }
     assert_eq!((topology.copies, topology.ring().replicas()), (2, 2));
-    topology.apply(&Command::Remove { node: NodeNumber(1) }).unwrap();
+    let removal = Command::Remove { node: NodeNumber(1) };
+    assert_eq!(topology.apply(&removal), Err(Denial::OwnsRanges(NodeNumber(1))));
+}
+
+#[test]
+fn a_movement_to_those_who_are_there_is_not_called_off() {
+    let mut topology = open();
+    topology.apply(&Command::Set(Setting::ReplicationFactor(2))).unwrap();
+    enter(&mut topology, &entrance("d", 4)).unwrap();
     move_to(&mut topology, &[]);
-    assert_eq!(node(&topology, 1).state, NodeState::Active, "it serves until others have what it owns");
+    let since = topology.movement.as_ref().unwrap().since;
+    let call_off = Command::CallOff { since };
+    assert!(topology.has(&call_off), "who stays may have been handed what it had promised not to take");
+    topology.apply(&call_off).unwrap();
+    let both = Command::Move { comes: numbers(&[4]), copies: 1 };
+    assert_eq!(topology.apply(&both), Err(Denial::NothingToMove));
+    assert_eq!(
+        topology.hearsay().collect::<Vec<_>>(),
+        [1, 2, 3].map(|node| (NodeNumber(node), WallTime(u64::MAX)))
+    );
+    let again = Entrance { was: Some(NodeNumber(2)), ..entrance("b", 20) };
+    enter(&mut topology, &again).unwrap();
+    assert_eq!(topology.movement.as_ref().unwrap().awaited, numbers(&[1, 3]), "it has lost its data");
+    topology.apply(&filled(&topology, 1)).unwrap();
+    let (node, incarnation, heard) = (NodeNumber(2), node(&topology, 2).incarnation, WallTime(9));
+    topology.apply(&Command::Recovered { node, incarnation, heard }).unwrap();
+    assert_eq!(topology.movement.as_ref().unwrap().awaited, numbers(&[2, 3]), "what it got is what it had");
     for number in [2, 3] {
         topology.apply(&filled(&topology, number)).unwrap();
     }
-    assert!(!topology.nodes.contains_key(&NodeNumber(1)) && topology.movement.is_none());
-    topology.apply(&Command::Remove { node: NodeNumber(2) }).unwrap();
-    let last = Command::Remove { node: NodeNumber(3) };
-    assert_eq!(topology.apply(&last), Err(Denial::LastOwner(NodeNumber(3))));
+    let hearsay: Vec<_> = topology.hearsay().collect();
+    assert_eq!(hearsay, [(1, 7), (2, 9), (3, 7)].map(|(node, until)| (NodeNumber(node), WallTime(until))));
 }
 
 #[test]
