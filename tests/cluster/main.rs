@@ -14,6 +14,7 @@ mod faults;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod harness;
 mod load;
+mod moves;
 mod nodes;
 mod patience;
 mod serving;

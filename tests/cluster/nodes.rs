@@ -75,6 +75,20 @@ impl Cluster {
         cluster
     }
 
+    /// Starts one node, which serves alone; there are to be three replicas of each key when others have come.
+    pub(crate) fn found() -> Self {
+        let options = ["--workers", "2", "--bootstrap-expect", "1", "--replication-factor", "3"];
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            directory: new_directory(),
+            address: new_address(),
+            options: options.map(String::from).to_vec(),
+        };
+        cluster.add(0, &[]);
+        wait_until("it is open", || cluster.state(0) == "active");
+        cluster
+    }
+
     /// Starts a node that is not there yet: the first makes the cluster, others join through it.
     pub(crate) fn add(&mut self, node: usize, more: &[&str]) {
         let seed = if node == 0 { None } else { Some(self.peer(0).to_string()) };

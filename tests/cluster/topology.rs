@@ -115,29 +115,6 @@ fn five_nodes_do_without_two_voters() {
 }
 
 #[test]
-fn keys_move_to_a_node_that_comes_late() {
-    let mut cluster = Cluster::start(3);
-    for key in 0..400 {
-        assert_eq!(cluster.resp(0).call(&["SET", &format!("key:{key}"), "value"]), Reply::ok());
-    }
-    cluster.add(3, &[]);
-    wait_until("it owns keys", || cluster.state(3) == "active");
-    let held = |node| match cluster.resp(node).call(&["DBSIZE"]) {
-        Reply::Integer(count) => count,
-        other => panic!("{other:?}"),
-    };
-    assert!(held(3) > 200, "three of four nodes hold each key: {}", held(3));
-    wait_until("what is not theirs is dropped", || (0..4).map(held).sum::<i64>() == 3 * 400);
-    for key in 0..400 {
-        let node = key % 4;
-        assert_eq!(cluster.resp(node).call(&["GET", &format!("key:{key}")]), Reply::bulk("value"));
-    }
-    wait_until("all know it", || (0..3).all(|node| cluster.described(node, 3).get("state") == "active"));
-    assert_eq!(cluster.described(0, 3).get("votes"), "0", "four nodes have three voters");
-    cluster.serves_again(3);
-}
-
-#[test]
 fn a_setting_of_the_cluster_is_set_through_any_node_and_told_by_all() {
     let cluster = Cluster::start(3);
     let follower = (cluster.leader(0).expect("somebody leads") + 1) % 3;

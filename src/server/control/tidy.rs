@@ -1,7 +1,7 @@
 //! Dropping what this node does not own any more, or never did.
 //!
-//! Invariant: nothing is dropped while keys move, nor what a worker may still be told of: all of them go by the epoch
-//! that says whose it is.
+//! Invariant: nothing is dropped while keys move, nor by owners that are not the latest, nor what a worker may still be
+//! told of: all of them go by the epoch that says whose it is.
 
 use std::time::Duration;
 
@@ -33,10 +33,12 @@ impl Tidiness {
 impl Control {
     /// Drops some of what is to be dropped.
     pub(super) fn tidy(&mut self) {
-        let (own, moves) = (self.metadata.number, self.log.topology().movement.is_some());
+        let (own, topology) = (self.metadata.number, self.log.topology());
         let Some((epoch, ring)) = &self.ring else { return };
-        if moves || ring.replicas() == 0 || self.roster.adopted() < *epoch || self.tidiness.dropped == *epoch
-        {
+        // The log may be further than what workers were told.
+        let settled = topology.movement.is_none() && topology.epoch == *epoch;
+        let adopted = self.roster.adopted() >= *epoch;
+        if !settled || !adopted || ring.replicas() == 0 || self.tidiness.dropped == *epoch {
             self.tidiness.dropping = None;
             return;
         }
