@@ -50,6 +50,10 @@ pub enum Deviation {
     FilledFromOne,
     /// A node has what a movement brings it at once.
     BarrierSkipped,
+    /// A read answers that a value has expired without seeing to it that the others find so too.
+    MarkSkipped,
+    /// A change is judged by a value that has expired by one clock, which another may find to be there.
+    ExpiryByTwoClocks,
     /// What others hand over to a node is dropped where it promised to take no such thing.
     PromisesBindStreams,
     /// That a node has what others handed over to it counts as if it had taken it itself.

@@ -5,6 +5,7 @@
 use annulus::cluster::coordinator::{Decided, Decision, Question};
 use annulus::history::{Ask, Condition};
 use annulus::message::peer::{Content, Kind};
+use annulus::types::WallTime;
 
 const DONE: u8 = 0;
 const NOT_MET: u8 = 1;
@@ -20,8 +21,8 @@ pub(crate) enum Changed {
     Length(u32),
 }
 
-/// The bytes of a change.
-pub(crate) fn bytes_of(ask: Ask) -> Vec<u8> {
+/// The bytes of a change, and of when what it writes expires.
+pub(crate) fn bytes_of(ask: Ask, expires_at: Option<WallTime>) -> Vec<u8> {
     let (kind, first, second) = match ask {
         Ask::Read => (0, 0, 0),
         Ask::Write { value, when: Condition::Absent } => (2, value, 0),
@@ -33,7 +34,8 @@ pub(crate) fn bytes_of(ask: Ask) -> Vec<u8> {
         Ask::Append(token) => (7, token, 0),
     };
     let (first, second): (u64, u64) = (first, second);
-    [&[kind][..], &first.to_le_bytes(), &second.to_le_bytes()].concat()
+    let third = expires_at.map_or(0, |at| at.0);
+    [&[kind][..], &first.to_le_bytes(), &second.to_le_bytes(), &third.to_le_bytes()].concat()
 }
 
 pub(crate) fn tokens(value: &[u8]) -> Vec<u64> {
@@ -85,7 +87,8 @@ pub(crate) fn decide(question: &Question<'_>, decision: &mut Decision) -> Decide
         Some(list) if list.is_empty() => Decided::Store(Kind::Tombstone),
         Some(list) => {
             decision.value.extend(list.iter().flat_map(|token| token.to_le_bytes()));
-            Decided::Store(Kind::Value { expires_at: None })
+            let expires_at = Some(WallTime(operands[2])).filter(|at| at.0 > 0);
+            Decided::Store(Kind::Value { expires_at })
         }
     }
 }

@@ -20,12 +20,28 @@ const AGREED: u64 = 12;
 const WIDE: u64 = 60;
 const FIRST_AGREED: u64 = CONTENDED + WIDE;
 
+/// Keys whose values do not last: some that are written plainly, and as many that are changed by agreement alone.
+const FLEETING: u64 = 3;
+const FIRST_FLEETING: u64 = FIRST_AGREED + AGREED;
+const FIRST_FLEETING_AGREED: u64 = FIRST_FLEETING + FLEETING;
+
+/// When a value that was written ceases to be there, by the clock of the node that was asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Expiry {
+    pub(crate) key: Key,
+    pub(crate) value: u64,
+    /// In nanoseconds of the world, if all clocks are right.
+    pub(crate) at_ns: u64,
+}
+
 /// What a client asks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) key: Key,
     pub(crate) level: Level,
     pub(crate) ask: Ask,
+    /// How long what it writes is there, in milliseconds; 0 for as long as nobody changes it.
+    pub(crate) lives_ms: u64,
 }
 
 /// One client.
@@ -46,21 +62,29 @@ pub(crate) struct Clients {
     agreed_of_ten: u8,
     /// The number that a key held that was read last.
     seen: u64,
+    pub(crate) expiries: Vec<Expiry>,
+    /// Every clock shows the right time all the while.
+    clocks_are_right: bool,
 }
 
 impl Clients {
-    pub(crate) fn new(agreed_of_ten: u8) -> Self {
+    pub(crate) fn new(agreed_of_ten: u8, clocks_are_right: bool) -> Self {
         Self {
             clients: [Client::default(); CLIENTS],
             history: History::new(),
             next_value: 1,
             agreed_of_ten,
             seen: 0,
+            expiries: Vec::new(),
+            clocks_are_right,
         }
     }
 
     /// What a client wants next.
     pub(crate) fn wish(&mut self, random: &mut fastrand::Rng) -> Wish {
+        if random.u8(..10) == 0 {
+            return self.wish_fleeting(random);
+        }
         if random.u8(..10) < self.agreed_of_ten {
             return self.wish_agreement(random);
         }
@@ -76,17 +100,46 @@ impl Clients {
             10..18 => self.write(),
             _ => Ask::Remove { when: Condition::Always },
         };
-        Wish { key, level, ask }
+        Wish { key, level, ask, lives_ms: 0 }
+    }
+
+    /// Something that does not last, or is read of what did not.
+    fn wish_fleeting(&mut self, random: &mut fastrand::Rng) -> Wish {
+        let place = random.u64(..2 * FLEETING);
+        let key = Key(FIRST_FLEETING + place);
+        let writes = if place < FLEETING { Level::Quorum } else { Level::Linearizable };
+        let lives_ms = random.u64(5..400);
+        match random.u8(..10) {
+            0..5 => {
+                let level = if random.bool() { writes } else { Level::Quorum };
+                Wish { key, level, ask: Ask::Read, lives_ms: 0 }
+            }
+            5..7 if place >= FLEETING => {
+                let ask = Ask::put_if_absent(self.new_value());
+                Wish { key, level: writes, ask, lives_ms }
+            }
+            7 if place >= FLEETING => {
+                let ask = Ask::compare_value(self.seen, self.new_value());
+                Wish { key, level: writes, ask, lives_ms }
+            }
+            8 => Wish { key, level: writes, ask: Ask::remove(), lives_ms: 0 },
+            _ => Wish { key, level: writes, ask: self.write(), lives_ms },
+        }
     }
 
     /// Something that has to be agreed on, or is read of what was.
     fn wish_agreement(&mut self, random: &mut fastrand::Rng) -> Wish {
         let kind = random.u64(..3);
-        let place = if random.u8(..10) < 6 { kind } else { kind + 3 * random.u64(1..AGREED / 3) };
+        // Who wants nothing else wants it of few keys.
+        let place = if random.u8(..10) < self.agreed_of_ten.max(6) {
+            kind
+        } else {
+            kind + 3 * random.u64(1..AGREED / 3)
+        };
         let key = Key(FIRST_AGREED + place);
         if random.u8(..10) < 3 {
             let level = if random.bool() { Level::Linearizable } else { Level::Quorum };
-            return Wish { key, level, ask: Ask::Read };
+            return Wish { key, level, ask: Ask::Read, lives_ms: 0 };
         }
         let ask = match (kind, random.u8(..10)) {
             (0, 0) => self.write(),
@@ -97,7 +150,7 @@ impl Clients {
             (1, _) => Ask::Increment(1),
             _ => Ask::Append(self.new_value()),
         };
-        Wish { key, level: Level::Linearizable, ask }
+        Wish { key, level: Level::Linearizable, ask, lives_ms: 0 }
     }
 
     fn new_value(&mut self) -> u64 {
@@ -112,8 +165,21 @@ impl Clients {
 
     /// Records that a client asks.
     pub(crate) fn begin(&mut self, client: usize, node: usize, wish: Wish, now_ns: u64) -> u64 {
-        let Wish { key, level, ask } = wish;
+        let Wish { key, level, ask, lives_ms } = wish;
         let id = self.history.invoke(ClientId(client as u32), key, level, ask, now_ns);
+        if let Ask::Write { value, .. } = ask
+            && lives_ms > 0
+        {
+            let at_ns = now_ns + lives_ms * 1_000_000;
+            self.expiries.push(Expiry { key, value, at_ns });
+            // As if somebody were to remove it then, and nobody knew whether that has been done: not before its time,
+            // to the millisecond, if that is known.
+            let from_ns = if self.clocks_are_right { at_ns - 2_000_000 } else { now_ns };
+            let nobody = ClientId(CLIENTS as u32 + self.expiries.len() as u32);
+            let removal = Ask::Remove { when: Condition::ValueIs(value) };
+            let id = self.history.invoke(nobody, key, level, removal, from_ns);
+            self.history.unknown(id, from_ns);
+        }
         let state = &mut self.clients[client];
         state.begun += 1;
         state.waiting = Some((id, node, ask));
@@ -165,7 +231,7 @@ impl Clients {
 
     /// Every key, those that are contended for first.
     pub(crate) fn keys() -> impl Iterator<Item = Key> {
-        (0..FIRST_AGREED + AGREED).map(Key)
+        (0..FIRST_FLEETING + 2 * FLEETING).map(Key)
     }
 
     /// A change of such a key that is done whatever it holds.
@@ -179,7 +245,22 @@ impl Clients {
 
     /// Keys that are changed by agreement alone.
     pub(crate) fn agreed() -> impl Iterator<Item = Key> {
-        (FIRST_AGREED..FIRST_AGREED + AGREED).map(Key)
+        (FIRST_AGREED..FIRST_FLEETING).map(Key)
+    }
+
+    /// Keys that are changed by agreement alone and whose values do not last.
+    pub(crate) fn agreed_and_fleeting() -> impl Iterator<Item = Key> {
+        (FIRST_FLEETING_AGREED..FIRST_FLEETING_AGREED + FLEETING).map(Key)
+    }
+
+    /// Keys whose values do not last.
+    pub(crate) fn fleeting() -> impl Iterator<Item = Key> {
+        (FIRST_FLEETING..FIRST_FLEETING_AGREED + FLEETING).map(Key)
+    }
+
+    /// Whether time alone may end what was written, as far as the run's clocks tell: at `at_ns` of the world.
+    pub(crate) fn clocks_are_right(&self) -> bool {
+        self.clocks_are_right
     }
 
     /// Keys that clients contend for.

@@ -107,7 +107,7 @@ impl Table {
     }
 
     fn propose(&mut self, proposer: usize, ask: Ask) {
-        let change = changes::bytes_of(ask);
+        let change = changes::bytes_of(ask, None);
         let operation = OperationId { slot: 0, round: 0 };
         let (epoch, key, remaining_ms) = (Epoch(1), &b"key"[..], 60_000);
         let proposal = Proposal { operation, epoch, remaining_ms, key, change: Some(&change) };

@@ -84,6 +84,17 @@ pub(crate) struct Fault {
     pub(crate) measure: i64,
 }
 
+impl Fault {
+    /// Whether a machine's clock shows the wrong time because of it.
+    pub(crate) fn touches_clocks(&self) -> bool {
+        match self.kind {
+            Kind::ClockJump | Kind::ClockDrift => true,
+            Kind::Crash | Kind::Amnesia => self.measure < 0,
+            _ => false,
+        }
+    }
+}
+
 /// Draws what goes wrong among so many nodes until healing begins.
 pub(crate) fn plan(random: &mut fastrand::Rng, nodes: usize, until_ns: u64) -> Vec<Fault> {
     let mut kinds = vec![if random.bool() { Kind::Crash } else { Kind::Amnesia }];

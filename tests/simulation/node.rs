@@ -25,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 24] = [
+pub(crate) const DEVIATIONS: [Deviation; 26] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -50,6 +50,8 @@ pub(crate) const DEVIATIONS: [Deviation; 24] = [
     Deviation::BarrierSkipped,
     Deviation::HearsayCounted,
     Deviation::PromisesBindStreams,
+    Deviation::MarkSkipped,
+    Deviation::ExpiryByTwoClocks,
 ];
 
 /// The hash seed of every store and ring.

@@ -151,3 +151,13 @@ fn what_was_handed_over_that_counts_as_taken() {
 fn a_promise_that_keeps_out_what_is_handed_over() {
     is_found_by::<23>(&VALUES);
 }
+
+#[test]
+fn an_expiry_that_only_one_clock_knows_of() {
+    is_found_by::<24>(&[HistoriesAreLinearizable, OutlivedStaysOutlived, ReadsNeverGoBack]);
+}
+
+#[test]
+fn a_condition_that_is_judged_by_what_another_clock_finds_there() {
+    is_found_by::<25>(&[HistoriesAreLinearizable]);
+}

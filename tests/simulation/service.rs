@@ -5,7 +5,7 @@
 
 use annulus::cluster::coordinator::{Action, Ask as Request, ClientTag};
 use annulus::history::{Ask, Key};
-use annulus::types::{Level, Timestamp};
+use annulus::types::{Level, Timestamp, WallTime};
 
 use crate::agenda::Event;
 use crate::changes;
@@ -37,19 +37,20 @@ impl<const BUG: usize> World<BUG> {
         });
         self.plan(self.now_ns + REPLY_NS_MAX, Event::Impatient { client, begun });
         let node = &mut self.nodes[number];
-        node.observe(self.now_ns);
+        let wall = node.observe(self.now_ns);
+        let expires_at = (wish.lives_ms > 0).then_some(WallTime(wall.0 + wish.lives_ms));
         let key = name_of(wish.key);
         let value;
         let change;
         let action = match wish.ask {
             Ask::Read => Action::Get,
             ask if wish.level == Level::Linearizable => {
-                change = changes::bytes_of(ask);
+                change = changes::bytes_of(ask, expires_at);
                 Action::Change { change: &change }
             }
             Ask::Write { value: number, .. } => {
                 value = number.to_le_bytes();
-                Action::Put { value: &value, expires_at: None }
+                Action::Put { value: &value, expires_at }
             }
             Ask::Remove { .. } => Action::Remove,
             _ => Action::Get,

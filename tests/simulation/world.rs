@@ -90,7 +90,8 @@ impl<const BUG: usize> World<BUG> {
         let image = founded(count, owners);
         let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
         let faults = plan(&mut random, count, FAULTS_NS);
-        let agreed_of_ten = [1, 3, 7][random.usize(..3)];
+        let clocks_are_right = !faults.iter().any(Fault::touches_clocks);
+        let agreed_of_ten = [1, 3, 7, 10][random.usize(..4)];
         let think_ns_max = [2 * MS, 10 * MS, 40 * MS][random.usize(..3)];
         let mut world = Self {
             random,
@@ -98,7 +99,7 @@ impl<const BUG: usize> World<BUG> {
             agenda: Agenda::default(),
             network: Network::new(count),
             nodes,
-            clients: Clients::new(agreed_of_ten),
+            clients: Clients::new(agreed_of_ten, clocks_are_right),
             faults,
             healing: false,
             rings: Rings::default(),
@@ -158,18 +159,18 @@ impl<const BUG: usize> World<BUG> {
         self.run_until(self.now_ns + AWAKENING_NS);
         for key in Clients::agreed() {
             let ask = Clients::probe(key);
-            self.serve_healed(0, Wish { key, level: Level::Linearizable, ask });
-            self.serve_healed(1, Wish { key, level: Level::Linearizable, ask: Ask::Read });
+            self.serve_healed(0, Wish { key, level: Level::Linearizable, ask, lives_ms: 0 });
+            self.serve_healed(1, Wish { key, level: Level::Linearizable, ask: Ask::Read, lives_ms: 0 });
         }
         for key in Clients::contended() {
             for client in 0..CLIENTS {
                 let ask = if client % 2 == 0 { self.clients.write() } else { Ask::Read };
-                self.serve_healed(client, Wish { key, level: Level::Quorum, ask });
+                self.serve_healed(client, Wish { key, level: Level::Quorum, ask, lives_ms: 0 });
             }
         }
         // What all replicas are asked for, all replicas have afterwards.
         for key in Clients::keys() {
-            self.serve_healed(0, Wish { key, level: Level::All, ask: Ask::Read });
+            self.serve_healed(0, Wish { key, level: Level::All, ask: Ask::Read, lives_ms: 0 });
         }
         self.run_until(self.now_ns + HEALED_NS);
         self.count.elected = self.leaders.count();

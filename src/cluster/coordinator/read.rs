@@ -148,6 +148,7 @@ impl Read {
             return Step::Wait;
         }
         let outlived = matches!(newest.kind, Kind::Value { .. }) && !newest.kind.is_live(wall);
+        let outlived = outlived && O::DEVIATION != Deviation::MarkSkipped;
         // At level one nobody agrees on anything, and the expiry is judged by this node's clock alone.
         let agreement = effort.level() == Level::Linearizable;
         if outlived && agreement {
@@ -190,7 +191,8 @@ impl Read {
         effort: &mut Effort,
         turn: &mut Turn<'_, O>,
     ) -> Step {
-        reply(newest, effort, turn);
+        let wall = turn.clock.wall();
+        reply(newest.filter(|newest| newest.kind.is_live(wall)), effort, turn);
         let pending = effort.pending;
         // A value that had expired may not be at hand: then there is nothing to repair with.
         let at_hand =
@@ -220,12 +222,11 @@ impl Read {
     }
 }
 
-/// Tells the client what the newest cell holds; its value is at hand.
+/// Tells the client what the newest cell holds; its value is at hand, and was there when replicas agreed on it: what
+/// this clock says by now would be known to nobody else.
 pub(super) fn reply<O: Orders>(newest: Option<Summary>, effort: &Effort, turn: &mut Turn<'_, O>) {
     let outcome = match newest {
-        Some(Summary { rank, kind: kind @ Kind::Value { expires_at } })
-            if kind.is_live(turn.clock.wall()) =>
-        {
+        Some(Summary { rank, kind: Kind::Value { expires_at } }) => {
             Reply::Value { version: rank.version, expires_at, value: effort.value() }
         }
         _ => Reply::Absent,

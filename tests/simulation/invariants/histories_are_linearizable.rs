@@ -9,7 +9,7 @@ use crate::world::World;
 
 pub(super) fn broken<const BUG: usize>(world: &World<BUG>) -> Option<String> {
     let judge = |key| linearizability::check(&world.history().key(key), &Budget::default());
-    Clients::agreed().find_map(|key| match judge(key) {
+    Clients::agreed().chain(Clients::agreed_and_fleeting()).find_map(|key| match judge(key) {
         Verdict::Holds => None,
         Verdict::Violation(violation) => Some(violation.to_string()),
         Verdict::Undecided(undecided) => Some(format!("{key:?} is undecided: {undecided:?}")),

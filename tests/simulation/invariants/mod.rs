@@ -7,6 +7,7 @@ mod nothing_beyond_the_ceiling;
 #[path = "../../agreement/invariants/one_leader_a_term.rs"]
 pub(crate) mod one_leader_a_term;
 mod one_value_a_version;
+mod outlived_stays_outlived;
 mod reads_never_go_back;
 mod reads_were_written;
 mod removed_stays_removed;
@@ -15,6 +16,7 @@ mod whoever_asks_is_answered;
 
 use annulus::history::{KeyHistory, Verdict};
 
+use crate::clients::Clients;
 use crate::world::World;
 
 /// What a run is judged by.
@@ -26,6 +28,7 @@ pub(crate) enum Invariant {
     NothingBeyondTheCeiling,
     OneLeaderATerm,
     OneValueAVersion,
+    OutlivedStaysOutlived,
     ReadsNeverGoBack,
     ReadsWereWritten,
     RemovedStaysRemoved,
@@ -34,7 +37,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::OneLeaderATerm,
         Self::NothingAfterItsTime,
         Self::NothingBeyondTheCeiling,
@@ -43,6 +46,7 @@ impl Invariant {
         Self::AcknowledgedWritesStay,
         Self::ReadsNeverGoBack,
         Self::RemovedStaysRemoved,
+        Self::OutlivedStaysOutlived,
         Self::HistoriesAreLinearizable,
         Self::WhoeverAsksIsAnswered,
         Self::ReplicasAreEqual,
@@ -57,6 +61,7 @@ impl Invariant {
             Self::NothingBeyondTheCeiling => nothing_beyond_the_ceiling::broken(world),
             Self::OneLeaderATerm => world.two_leaders.clone(),
             Self::OneValueAVersion => one_value_a_version::broken(world),
+            Self::OutlivedStaysOutlived => outlived_stays_outlived::broken(world),
             Self::ReadsNeverGoBack => reads_never_go_back::broken(world),
             Self::ReadsWereWritten => reads_were_written::broken(world),
             Self::RemovedStaysRemoved => removed_stays_removed::broken(world),
@@ -64,6 +69,16 @@ impl Invariant {
             Self::WhoeverAsksIsAnswered => whoever_asks_is_answered::broken(world),
         }
     }
+}
+
+/// Judges the history of every key whose values last.
+fn each_lasting_key<const BUG: usize>(
+    world: &World<BUG>,
+    check: fn(&KeyHistory<'_>) -> Verdict,
+) -> Option<String> {
+    let lasts = |key: &KeyHistory<'_>| Clients::fleeting().all(|fleeting| fleeting != key.key);
+    let mut verdicts = world.history().keys().filter(lasts).map(|key| check(&key));
+    verdicts.find_map(|verdict| verdict.violation().map(ToString::to_string))
 }
 
 /// Judges every key's history.

@@ -32,6 +32,7 @@ impl Proposer {
         let live = self.base.filter(|base| base.kind.is_live(wall));
         let outlived =
             live.is_none() && self.base.is_some_and(|base| matches!(base.kind, Kind::Value { .. }));
+        let outlived = outlived && O::DEVIATION != Deviation::ExpiryByTwoClocks;
         self.decision.value.clear();
         // Who wants agreement has seen that there is none: all who promise are given the same.
         let settles = front.change.is_none() && self.base.is_some();
@@ -101,9 +102,8 @@ impl Proposer {
             (Some(_), _) => Order::Told { client: front.client, reply },
             (None, base) => {
                 let outcome = match base {
-                    Some(Summary { rank, kind: kind @ Kind::Value { expires_at } })
-                        if kind.is_live(turn.clock.wall()) =>
-                    {
+                    // It was there when it was decided on.
+                    Some(Summary { rank, kind: Kind::Value { expires_at } }) => {
                         Reply::Value { version: rank.version, expires_at, value: &self.value }
                     }
                     _ => Reply::Absent,
