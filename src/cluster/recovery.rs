@@ -4,7 +4,8 @@
 //! they have that every write that a majority acknowledged in its life before is among it; each of them under the epoch
 //! of its present life or a later one, under which nothing counts that it said before. What comes is merged, so the
 //! order of sources and pages makes no difference, nor does a page that comes twice. A source whose link is lost begins
-//! again, and so does every source when others are to hold a key than before. One page of a source is under way at a time.
+//! again, and so does every source when others are to hold a key than before. One page of a source is under way at a
+//! time.
 //!
 //! With N replicas and majorities of W, N-W+1 others suffice; if fewer count, because others lost their data too, all
 //! that do are enough: what is lost then is lost, and the topology log counts it.

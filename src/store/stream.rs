@@ -13,8 +13,8 @@ use crate::types::Token;
 const SHARDS_PER_PAGE: usize = 256;
 
 impl Store {
-    /// Drops whatever lies at tokens that are not its `own` in some of the shards; returns where to go on, `None` at the
-    /// end.
+    /// Drops whatever lies at tokens that are not its `own` in some of the shards; returns where to go on, `None` at
+    /// the end.
     pub fn drop_foreign(&self, first: usize, shards: usize, own: impl Fn(Token) -> bool) -> Option<usize> {
         let end = self.table.shards().min(first + shards);
         for shard in first..end {

@@ -95,9 +95,15 @@ impl Fault {
     }
 }
 
-/// Draws what goes wrong among so many nodes until healing begins.
-pub(crate) fn plan(random: &mut fastrand::Rng, nodes: usize, until_ns: u64) -> Vec<Fault> {
+/// Draws what goes wrong among so many nodes until healing begins; `surely` is among it.
+pub(crate) fn plan(
+    random: &mut fastrand::Rng,
+    nodes: usize,
+    until_ns: u64,
+    surely: Option<Kind>,
+) -> Vec<Fault> {
     let mut kinds = vec![if random.bool() { Kind::Crash } else { Kind::Amnesia }];
+    kinds.extend(surely.filter(|kind| *kind != kinds[0]));
     let count = random.usize(3..=6);
     while kinds.len() < count {
         let kind = Kind::ALL[random.usize(..Kind::ALL.len())];

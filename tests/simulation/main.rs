@@ -28,7 +28,7 @@ use faults::Kind;
 use invariants::Invariant;
 use seeds::{fixed_and_fresh, hold, many, number_in_environment};
 use trace::Count;
-use world::World;
+use world::{Lean, World};
 
 /// Seeds that broke something once, in the world as it was then: 5003742 two copies of a message judged differently,
 /// 5004274 messages without end, 3894 and 100381 quorum reads of what was never agreed on, 1001168 a refused page taken
@@ -49,7 +49,12 @@ struct Run {
 
 /// Runs a seed and judges it by these invariants.
 fn run<const BUG: usize>(seed: u64, prints: bool, invariants: &[Invariant]) -> Run {
-    let mut world = World::<BUG>::new(seed, prints);
+    run_leaning::<BUG>(Lean::default(), seed, prints, invariants)
+}
+
+/// The same, where not everything is left to chance.
+fn run_leaning<const BUG: usize>(lean: Lean, seed: u64, prints: bool, invariants: &[Invariant]) -> Run {
+    let mut world = World::<BUG>::new(seed, prints, lean);
     world.run();
     let broken = invariants.iter().find_map(|invariant| Some((*invariant, invariant.broken(&world)?)));
     Run { digest: world.trace.digest(), count: world.count.clone(), broken }
@@ -67,7 +72,8 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     println!(
         "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
          {} doubled, {} late), {} leaders elected, {} epochs adopted, \
-         {} memories lost, {} pages handed over, {} ends of movements seen: {:.0} seeds and {:.0} operations a core-second",
+         {} memories lost, {} pages handed over, {} ends of movements seen: {:.0} seeds and {:.0} operations a \
+         core-second",
         count.done,
         count.refused,
         count.unknown,

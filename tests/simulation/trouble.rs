@@ -88,15 +88,7 @@ impl<const BUG: usize> World<BUG> {
             Kind::Crash | Kind::Amnesia => self.restart(node, measure < 0),
             Kind::ClockJump => self.nodes[node].clock_error_ms += i64::from(sign) * measure * 2,
             Kind::ClockDrift => self.nodes[node].clock_drift_ppm += i64::from(sign) * measure,
-            Kind::DiskStall => {
-                let node = &mut self.nodes[node];
-                node.disk_stalled = node.disk_stalled.saturating_add_signed(sign);
-                if node.disk_stalled == 0 {
-                    for event in std::mem::take(&mut node.deferred) {
-                        self.plan(self.now_ns, event);
-                    }
-                }
-            }
+            Kind::DiskStall => self.stall_disk(node, sign),
             Kind::OtherFactor => {
                 let copies = 2 + (measure.unsigned_abs() + u64::from(begins)) % 4;
                 self.pursue(node, &Command::Set(Setting::ReplicationFactor(copies as u8)));
@@ -104,6 +96,16 @@ impl<const BUG: usize> World<BUG> {
             Kind::MemoryFull => {
                 let used = self.nodes[node].store.used_bytes();
                 self.nodes[node].store.set_memory_bytes_max(begins.then_some(used));
+            }
+        }
+    }
+
+    fn stall_disk(&mut self, number: usize, sign: i32) {
+        let node = &mut self.nodes[number];
+        node.disk_stalled = node.disk_stalled.saturating_add_signed(sign);
+        if node.disk_stalled == 0 {
+            for event in std::mem::take(&mut node.deferred) {
+                self.plan(self.now_ns, event);
             }
         }
     }

@@ -17,7 +17,7 @@ use annulus::types::{Level, Timestamp};
 
 use crate::agenda::{Agenda, Event};
 use crate::clients::{CLIENTS, Clients, Wish};
-use crate::faults::{Fault, plan};
+use crate::faults::{Fault, Kind, plan};
 use crate::invariants::one_leader_a_term::Leaders;
 use crate::network::{Network, REPEATED_WITHIN_NS};
 use crate::node::{GUESTS, Guest, Node, Sink};
@@ -51,6 +51,15 @@ const MESSAGES_MAX: u64 = 1_000_000;
 
 pub(crate) const MS: u64 = 1_000_000;
 
+/// What is not left to chance, so that what is looked for is met sooner.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lean {
+    /// How many of ten wishes have to be agreed on.
+    pub(crate) agreed_of_ten: Option<u8>,
+    /// A kind of fault that happens.
+    pub(crate) surely: Option<Kind>,
+}
+
 /// A run.
 pub(crate) struct World<const BUG: usize> {
     pub(crate) random: fastrand::Rng,
@@ -83,15 +92,16 @@ pub(crate) struct World<const BUG: usize> {
 
 impl<const BUG: usize> World<BUG> {
     /// The world of a seed, before anything happens.
-    pub(crate) fn new(seed: u64, prints: bool) -> Self {
+    pub(crate) fn new(seed: u64, prints: bool, lean: Lean) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = if random.bool() { 3 } else { 5 };
         let owners = [count, count.min(3), 1 + count / 2][random.usize(..3)];
         let image = founded(count, owners);
         let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
-        let faults = plan(&mut random, count, FAULTS_NS);
+        let faults = plan(&mut random, count, FAULTS_NS, lean.surely);
         let clocks_are_right = !faults.iter().any(Fault::touches_clocks);
         let agreed_of_ten = [1, 3, 7, 10][random.usize(..4)];
+        let agreed_of_ten = lean.agreed_of_ten.unwrap_or(agreed_of_ten);
         let think_ns_max = [2 * MS, 10 * MS, 40 * MS][random.usize(..3)];
         let mut world = Self {
             random,
@@ -202,19 +212,14 @@ impl<const BUG: usize> World<BUG> {
         let Some((now_ns, event)) = self.agenda.take() else { return };
         self.now_ns = now_ns;
         match event {
-            Event::Hear { .. } | Event::Look { .. } | Event::Enter { .. } | Event::Report { .. }
-                if self.logs_sleep.is_some() =>
-            {
-                self.logs_sleep.as_mut().expect("just seen").push(event);
-            }
             // The thread of the log waits for the disk.
             Event::Hear { to: node, .. }
             | Event::Look { node, .. }
             | Event::Enter { node, .. }
             | Event::Report { node, .. }
-                if self.nodes[node].disk_stalled > 0 =>
+                if self.logs_sleep.is_some() || self.nodes[node].disk_stalled > 0 =>
             {
-                self.nodes[node].deferred.push(event);
+                self.logs_sleep.as_mut().unwrap_or(&mut self.nodes[node].deferred).push(event);
             }
             Event::Deliver { to: node, .. }
             | Event::Timer { node, .. }

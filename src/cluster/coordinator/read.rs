@@ -148,7 +148,9 @@ impl Read {
             return Step::Wait;
         }
         let outlived = matches!(newest.kind, Kind::Value { .. }) && !newest.kind.is_live(wall);
-        let outlived = outlived && O::DEVIATION != Deviation::MarkSkipped;
+        if outlived && O::DEVIATION == Deviation::MarkSkipped {
+            return self.finish(Some(newest), effort, turn);
+        }
         // At level one nobody agrees on anything, and the expiry is judged by this node's clock alone.
         let agreement = effort.level() == Level::Linearizable;
         if outlived && agreement {

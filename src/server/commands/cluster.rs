@@ -14,8 +14,8 @@ use crate::types::NodeNumber;
 const HELP: &[&str] = &[
     "CLUSTER <subcommand> [<arg> ...]. Subcommands are:",
     "RECOVER ACCEPT-LOSS",
-    "    Give up what only dead nodes have, so that those that lost their data need not wait for them. What was lost is",
-    "    counted in losses of INFO; a dead node that returns gets back what the others have.",
+    "    Give up what only dead nodes have, so that those that lost their data need not wait for them. What was lost",
+    "    is counted in losses of INFO; a dead node that returns gets back what the others have.",
     "HELP",
     "    Prints this help.",
 ];

@@ -1,5 +1,5 @@
-//! What a read has found to be no longer there, though it was, never comes back; and where all clocks are right, nothing
-//! is read after its time.
+//! What a read has found to be no longer there, though it was, never comes back; and where all clocks are right,
+//! nothing is read after its time.
 
 use annulus::history::{Answer, Ask, KeyHistory, Operation, Outcome, Rank};
 use annulus::types::Level;

@@ -4,7 +4,7 @@
 //! key and among those who are to own it; when everybody who has yet to get something has it, the latter alone own it.
 //! A movement to nodes that come may also end as if it had never begun, at any time: nothing was told that the former
 //! owners do not have, and what those who came were handed is dropped. Any other goes on to its end: a node that is to
-//! keep its keys may have been handed what it had promised to take no more, and only the end says up to when that is so.
+//! keep its keys may have been handed what it had promised to take no more, and only the end says up to when.
 
 use std::collections::BTreeSet;
 
