@@ -174,7 +174,7 @@ const FAMILIES: &[(&str, &[&str])] = &[
     ("it is not offered: it takes time by the product of both lengths", &["lcs"]),
     ("sorting is not offered, a value here is a string", &["sort", "sort_ro"]),
     ("bit fields are not offered; GETBIT, SETBIT, GETRANGE and SETRANGE are", &["bitfield", "bitfield_ro"]),
-    ("any node takes any request, so that no client needs a map of the nodes", &["asking", "cluster"]),
+    ("any node takes any request, so that no client needs a map of the nodes", &["asking"]),
     ("there is one database", &["move", "swapdb"]),
     (
         "values are not exported; GET and SET with PXAT copy them",
