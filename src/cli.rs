@@ -3,6 +3,8 @@
 //! Invariant: what comes out is a valid [`Config`]; whatever is wrong is said with what to do about it, and nothing
 //! is started.
 
+mod operator;
+
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
@@ -24,12 +26,18 @@ use crate::config::{
 use crate::message::topology::Name;
 use crate::types::WORKERS_MAX;
 
+pub use operator::{Command, OperatorError, Request};
+
 /// A node of Annulus, an in-memory key-value store.
 ///
 /// Without options it serves Redis clients and its own protocol on 127.0.0.1:7400, in memory.
 #[derive(Parser, Debug)]
-#[command(name = "annulus", version, about, long_about)]
+#[command(name = "annulus", version, about, long_about, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    /// What is to be done instead of running a node.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Address to listen on; port 0 lets the system choose. Loopback only, unless there is a password.
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN_DEFAULT)]
     listen: SocketAddr,

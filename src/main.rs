@@ -21,6 +21,18 @@ fn main() -> ExitCode {
     let colour = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
     let arguments = Arguments::parse();
+    if let Some(command) = &arguments.command {
+        return match command.run() {
+            Ok(done) => {
+                println!("{done}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let config = match arguments.config() {
         Ok(config) => config,
         Err(error) => {

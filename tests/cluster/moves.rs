@@ -1,5 +1,7 @@
 //! Keys that move: to nodes that come, to more and to fewer replicas, while nodes are killed; and what is given up.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 
 use crate::faults::kill;
@@ -35,6 +37,14 @@ fn held(cluster: &Cluster, node: usize) -> i64 {
         Reply::Integer(count) => count,
         other => panic!("{other:?}"),
     }
+}
+
+/// Says that losses are accepted; returns whether that was done, and what was said.
+fn operate(target: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
+    let output =
+        command.args(["cluster", "recover", "--accept-loss", "--target", target]).output().expect("it runs");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 fn copies(cluster: &Cluster) -> i64 {
@@ -118,8 +128,10 @@ fn a_node_joins_though_it_and_the_leader_are_killed_meanwhile() {
 fn what_only_a_dead_node_has_is_given_up_when_somebody_says_so() {
     let mut cluster = Cluster::start(3);
     fill(&mut cluster.resp(0), KEYS, 5);
-    let error = cluster.resp(0).call(&["CLUSTER", "RECOVER", "ACCEPT-LOSS"]).error();
-    assert!(error.contains("no node is dead"), "{error}");
+    let (done, said) = operate(&cluster.nodes[0].address.to_string());
+    assert!(!done && said.contains("no node is dead"), "{said}");
+    let (done, said) = operate("127.0.0.1:1");
+    assert!(!done && said.contains("is a node running there?"), "{said}");
     for node in 0..3 {
         kill(cluster.nodes[node].child.id(), Signal::KILL);
         cluster.nodes[node].exit();
@@ -131,7 +143,8 @@ fn what_only_a_dead_node_has_is_given_up_when_somebody_says_so() {
     }
     assert!(cluster.resp(0).call(&["GET", "key:1"]).error().starts_with("UNAVAILABLE "));
     assert_eq!(cluster.state(0), "recovering", "it waits for the third");
-    assert_eq!(cluster.resp(0).call(&["CLUSTER", "RECOVER", "ACCEPT-LOSS"]), Reply::ok());
+    let (done, said) = operate(&cluster.nodes[0].address.to_string());
+    assert!(done, "{said}");
     for node in 0..2 {
         wait_until("it goes on without", || cluster.state(node) == "active");
     }
