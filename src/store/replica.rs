@@ -80,6 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// [`OutOfMemory`] if that needs memory beyond the limit; then nothing was changed.
+    #[inline]
     pub fn merge(
         &self,
         hash: KeyHash,
@@ -87,15 +88,8 @@ impl Store {
         cell: PeerCell<'_>,
         now: WallTime,
     ) -> Result<Merged, OutOfMemory> {
-        let entry = self.table.entry(hash, key);
-        if let Some(superseded) = outranked(entry.cell(), &cell) {
-            return Ok(superseded);
-        }
-        if let Some(ballot) = self.promises.binding(hash).filter(|ballot| *ballot > cell.version) {
-            return Ok(Merged::Promised { ballot });
-        }
-        let existed = self.put(entry, key, cell, now, || ())?;
-        Ok(Merged::Stored { existed })
+        let binding = || self.promises.binding(hash);
+        self.keep(hash, key, cell, now, binding)
     }
 
     /// Keeps `cell` if it ranks above what is there, whatever was promised: only as long as it is known to prove
@@ -110,9 +104,28 @@ impl Store {
         cell: PeerCell<'_>,
         now: WallTime,
     ) -> Result<Merged, OutOfMemory> {
+        self.keep(hash, key, cell, now, || None)
+    }
+
+    #[inline]
+    fn keep(
+        &self,
+        hash: KeyHash,
+        key: &[u8],
+        cell: PeerCell<'_>,
+        now: WallTime,
+        binding: impl FnOnce() -> Option<Version>,
+    ) -> Result<Merged, OutOfMemory> {
         let entry = self.table.entry(hash, key);
-        if let Some(superseded) = outranked(entry.cell(), &cell) {
-            return Ok(superseded);
+        if let Some(present) = entry.cell() {
+            let by = rank(present);
+            if by >= cell.rank() {
+                let stored = Merged::Stored { existed: false };
+                return Ok(if by == cell.rank() { stored } else { Merged::Superseded { by } });
+            }
+        }
+        if let Some(ballot) = binding().filter(|ballot| *ballot > cell.version) {
+            return Ok(Merged::Promised { ballot });
         }
         let existed = self.put(entry, key, cell, now, || ())?;
         Ok(Merged::Stored { existed })
@@ -154,14 +167,6 @@ impl Store {
         drop(replaced);
         Ok(existed)
     }
-}
-
-/// What becomes of `cell` where `present` is, if that ranks as high.
-#[inline]
-fn outranked(present: Option<&Cell>, cell: &PeerCell<'_>) -> Option<Merged> {
-    let by = rank(present?);
-    let stored = Merged::Stored { existed: false };
-    (by >= cell.rank()).then_some(if by == cell.rank() { stored } else { Merged::Superseded { by } })
 }
 
 #[inline]
