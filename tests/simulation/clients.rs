@@ -131,11 +131,8 @@ impl Clients {
     fn wish_agreement(&mut self, random: &mut fastrand::Rng) -> Wish {
         let kind = random.u64(..3);
         // Who wants nothing else wants it of few keys.
-        let place = if random.u8(..10) < self.agreed_of_ten.max(6) {
-            kind
-        } else {
-            kind + 3 * random.u64(1..AGREED / 3)
-        };
+        let few_of_ten = if self.agreed_of_ten == 10 { 10 } else { 6 };
+        let place = if random.u8(..10) < few_of_ten { kind } else { kind + 3 * random.u64(1..AGREED / 3) };
         let key = Key(FIRST_AGREED + place);
         if random.u8(..10) < 3 {
             let level = if random.bool() { Level::Linearizable } else { Level::Quorum };

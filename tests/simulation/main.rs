@@ -13,6 +13,7 @@ mod changes;
 mod clients;
 mod contention;
 mod faults;
+mod hearsay;
 mod invariants;
 mod network;
 mod node;

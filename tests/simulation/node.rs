@@ -25,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 26] = [
+pub(crate) const DEVIATIONS: [Deviation; 25] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -48,7 +48,6 @@ pub(crate) const DEVIATIONS: [Deviation; 26] = [
     Deviation::OldOwnersSuffice,
     Deviation::FilledFromOne,
     Deviation::BarrierSkipped,
-    Deviation::HearsayCounted,
     Deviation::PromisesBindStreams,
     Deviation::MarkSkipped,
     Deviation::ExpiryByTwoClocks,

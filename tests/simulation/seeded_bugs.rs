@@ -2,6 +2,7 @@
 
 use crate::faults::Kind;
 use crate::invariants::Invariant::{self, *};
+use crate::invariants::UNDECIDED;
 use crate::run_leaning;
 use crate::world::Lean;
 
@@ -32,7 +33,10 @@ const CONDITIONS: Lean = Lean { agreed_of_ten: Some(7), surely: None };
 
 /// Runs seeds until one breaks; returns how many it took, and what was broken.
 fn hunt<const BUG: usize>(lean: Lean, first: u64, invariants: &[Invariant]) -> Option<(u64, Invariant)> {
-    let run = |seed| run_leaning::<BUG>(lean, seed, false, invariants).broken;
+    // What nobody could decide is nothing found.
+    let run = |seed| {
+        run_leaning::<BUG>(lean, seed, false, invariants).broken.filter(|it| !it.1.contains(UNDECIDED))
+    };
     (first..first + SEEDS_MAX).find_map(|seed| Some((seed + 1, run(seed)?.0)))
 }
 
@@ -164,21 +168,16 @@ fn a_movement_that_ends_too_early() {
 }
 
 #[test]
-fn what_was_handed_over_that_counts_as_taken() {
-    is_found_where::<22>(AGREEMENT, 33_700, &VALUES);
-}
-
-#[test]
 fn a_promise_that_keeps_out_what_is_handed_over() {
-    is_found_where::<23>(AGREEMENT_MOVES, 0, &VALUES);
+    is_found_where::<22>(AGREEMENT_MOVES, 0, &VALUES);
 }
 
 #[test]
 fn an_expiry_that_only_one_clock_knows_of() {
-    is_found_by::<24>(&[&VALUES[..], &[ReplicasAreEqual]].concat());
+    is_found_by::<23>(&[&VALUES[..], &[ReplicasAreEqual]].concat());
 }
 
 #[test]
 fn a_condition_that_is_judged_by_what_another_clock_finds_there() {
-    is_found_where::<25>(AGREEMENT, 0, &[HistoriesAreLinearizable]);
+    is_found_where::<24>(AGREEMENT, 0, &[HistoriesAreLinearizable]);
 }

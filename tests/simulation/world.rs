@@ -100,7 +100,7 @@ impl<const BUG: usize> World<BUG> {
         let nodes: Vec<Node> = (0..count).map(|node| Node::new(node, &image, seed)).collect();
         let faults = plan(&mut random, count, FAULTS_NS, lean.surely);
         let clocks_are_right = !faults.iter().any(Fault::touches_clocks);
-        let agreed_of_ten = [1, 3, 7, 10][random.usize(..4)];
+        let agreed_of_ten = [1, 3, 7][random.usize(..3)];
         let agreed_of_ten = lean.agreed_of_ten.unwrap_or(agreed_of_ten);
         let think_ns_max = [2 * MS, 10 * MS, 40 * MS][random.usize(..3)];
         let mut world = Self {

@@ -15,6 +15,7 @@ mod replicas_are_equal;
 mod whoever_asks_is_answered;
 
 use annulus::history::{KeyHistory, Verdict};
+pub(crate) use histories_are_linearizable::UNDECIDED;
 
 use crate::clients::Clients;
 use crate::world::World;
