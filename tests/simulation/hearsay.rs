@@ -1,10 +1,10 @@
-//! Why it proves nothing that a node holds what others handed over to it: the shortest story that shows it, told with real
-//! stores and a real coordinator, once as it must be and once with that counted.
+//! Why it proves nothing that a node holds what others handed over to it: the shortest story that shows it, told with
+//! real stores and a real coordinator, once as it must be and once with that counted.
 //!
-//! Three nodes hold `u`. A proposer has `v` accepted at the first alone. Another, promised by the second and third, which
-//! hold `u`, has `b`, made of `u`, accepted at the third alone. Now a fourth takes the second's place, and is handed what
-//! the first and the second hold: two of three, as many as it takes. First and fourth have `v`, a majority; but `v` was
-//! never agreed on, and `b` outranks it.
+//! Three nodes hold `u`. A proposer has `v` accepted at the first alone. Another, promised by the second and third,
+//! which hold `u`, has `b`, made of `u`, accepted at the third alone. Now a fourth takes the second's place, and is
+//! handed what the first and the second hold: two of three, as many as it takes. First and fourth have `v`, a majority;
+//! but `v` was never agreed on, and `b` outranks it.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
