@@ -114,7 +114,7 @@ impl Stamp {
     /// The last stamp of a wall-clock millisecond.
     #[must_use]
     pub const fn last_of(wall: WallTime) -> Self {
-        Self(((wall.0 + 1) << STAMP_COUNTER_BITS) - 1)
+        Self(wall.0 << STAMP_COUNTER_BITS | ((1 << STAMP_COUNTER_BITS) - 1))
     }
 
     /// The wall-clock millisecond that this stamp lies in.

@@ -8,7 +8,7 @@ use super::frame::{begin_frame, finish_frame};
 use super::peer::{content_of, kind_of, put_head, value_of};
 use super::{Fault, Field, Limits};
 use crate::message::peer::{Cell, Kind, OperationId};
-use crate::types::{Token, WallTime};
+use crate::types::{Stamp, Token, WallTime};
 
 /// The number of the kind.
 pub(super) const PAGE: u8 = 24;
@@ -92,6 +92,10 @@ pub(super) fn page<'a>(
 ) -> Result<Page<'a>, Malformed> {
     let next = Some(Token(reader.u64(Field::Operands)?)).filter(|next| next.0 != 0);
     let latest = WallTime(reader.u64(Field::Operands)?);
+    // What has no stamp was never stored or promised, and nothing could be stored after it.
+    if latest > Stamp(u64::MAX).wall() {
+        return Err(Malformed::new(Field::Operands, Fault::Undefined));
+    }
     let cells = reader.rest();
     let mut walk = Reader::new(cells);
     while !walk.is_empty() {
@@ -167,6 +171,19 @@ mod tests {
             let expected = cells();
             assert!(page.cells.iter().eq(expected.iter().map(|(key, cell)| (key.as_slice(), *cell))));
         }
+    }
+
+    #[test]
+    fn a_page_of_a_time_that_no_version_has_is_an_error() {
+        let read = |latest: u64| {
+            let mut bytes = Vec::new();
+            PageWriter::begin(OPERATION, WallTime(latest), &mut bytes).finish(None);
+            decode_peer(frame(&bytes), &Limits::default()).map(|_| ()).map_err(|error| error.field)
+        };
+        assert_eq!(read((1 << 48) - 1), Ok(()));
+        assert_eq!(read(1 << 48), Err(Field::Operands));
+        assert_eq!(read(u64::MAX), Err(Field::Operands));
+        assert_eq!(Stamp::last_of(WallTime((1 << 48) - 1)), Stamp(u64::MAX));
     }
 
     #[test]

@@ -122,7 +122,10 @@ impl Clients {
                 let ask = Ask::compare_value(self.seen, self.new_value());
                 Wish { key, level: writes, ask, lives_ms }
             }
-            8 => Wish { key, level: writes, ask: Ask::remove(), lives_ms: 0 },
+            8 => {
+                let when = if place < FLEETING { Condition::Always } else { Condition::Present };
+                Wish { key, level: writes, ask: Ask::Remove { when }, lives_ms: 0 }
+            }
             _ => Wish { key, level: writes, ask: self.write(), lives_ms },
         }
     }

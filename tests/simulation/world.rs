@@ -434,5 +434,9 @@ impl<const BUG: usize> World<BUG> {
         }
         self.carry_out(number);
         self.recover(number);
+        if self.logs_sleep.is_none() {
+            // Who is not reached is taken for dead at once: sooner than by any membership.
+            self.consult(number, |log, now, out| log.set_alive(now, target, reachable, out));
+        }
     }
 }
