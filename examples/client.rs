@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example client [address]`
 
-use annulus::client::{Client, Conditional, Error};
+use annulus::client::{Client, Conditional, Error, Operations};
 use annulus::message::{ExpiryChange, Request};
 use annulus::types::Level;
 

@@ -252,6 +252,12 @@ pub const VIRTUAL_NODES_DEFAULT: u16 = 256;
 /// How far ahead of a replica's clock a new version may be.
 pub const DRIFT_MAX_DEFAULT: Duration = Duration::from_millis(500);
 
+/// How long an operation may take by default.
+pub const OPERATION_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+
+/// What fails together with a node that was not told so.
+pub const ZONE_DEFAULT: &str = "default";
+
 /// What makes a node one of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
@@ -279,37 +285,16 @@ pub struct ClusterConfig {
     pub coordinator: CoordinatorConfig,
 }
 
-/// A knob of a cluster is out of bounds.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// The factor is.
-    #[error("--replication-factor {0} is out of bounds: 1 to {REPLICAS_MAX}")]
-    ReplicationFactor(usize),
-    /// The number of nodes to open with is.
-    #[error("--bootstrap-expect {0} is out of bounds: 1 to {max}", max = topology::NODES_MAX)]
-    BootstrapExpect(u16),
-    /// The weight is.
-    #[error("--virtual-nodes {0} is out of bounds: 1 to {max}", max = topology::VIRTUAL_NODES_MAX)]
-    VirtualNodes(u16),
-}
-
 /// The settings of a new cluster of so many replicas that opens with `opens_with` nodes, or with as many as replicas.
-///
-/// # Errors
-/// [`ClusterError`].
-pub fn settings(replication_factor: usize, opens_with: Option<u16>) -> Result<Settings, ClusterError> {
-    let factor =
-        u8::try_from(replication_factor).ok().filter(|&factor| (1..=REPLICAS_MAX as u8).contains(&factor));
-    let Some(replication_factor) = factor else {
-        return Err(ClusterError::ReplicationFactor(replication_factor));
-    };
-    let opens_with = opens_with.unwrap_or(u16::from(replication_factor));
-    if !(1..=topology::NODES_MAX).contains(&opens_with) {
-        return Err(ClusterError::BootstrapExpect(opens_with));
+#[must_use]
+pub fn settings(replication_factor: u8, opens_with: Option<u16>) -> Settings {
+    let ms = |time: Duration| u32::try_from(time.as_millis()).expect("it is less");
+    Settings {
+        replication_factor,
+        opens_with: opens_with.unwrap_or(u16::from(replication_factor)),
+        drift_max_ms: ms(DRIFT_MAX_DEFAULT),
+        operation_timeout_ms: ms(OPERATION_TIMEOUT_DEFAULT),
     }
-    let drift_max_ms = u32::try_from(DRIFT_MAX_DEFAULT.as_millis()).expect("it is less");
-    let operation_timeout_ms = 1000;
-    Ok(Settings { replication_factor, opens_with, drift_max_ms, operation_timeout_ms })
 }
 
 /// A node's knobs.

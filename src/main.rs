@@ -1,13 +1,14 @@
-//! The `annulus` binary: reads the command line, runs a node, and stops it at SIGTERM or SIGINT.
+//! The `annulus` binary: reads the command line, does what it says, and runs a node until SIGTERM or SIGINT.
 //!
-//! Exit codes: 0 after a clean stop, 1 if the node could not start or go on, 2 for a wrong command line.
+//! Exit codes: those of [`annulus::cli`]; a node's are 0 after a clean stop, 1 if it could not start or go on, 2 for
+//! wrong options.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use annulus::cli::Arguments;
+use annulus::cli::{Arguments, Command};
 use annulus::server::Node;
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -21,27 +22,22 @@ fn main() -> ExitCode {
     let colour = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
     let arguments = Arguments::parse();
-    if let Some(command) = &arguments.command {
-        return match command.run() {
-            Ok(done) => {
-                println!("{done}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let config = match arguments.config() {
-        Ok(config) => config,
-        Err(error) => {
-            let error = clap::Command::new("annulus").error(ErrorKind::ValueValidation, error);
-            error.exit();
+    match arguments.command.run() {
+        Some(Ok(code)) => return code,
+        Some(Err(failure)) => {
+            eprintln!("error: {failure}");
+            return failure.code().into();
         }
+        None => {}
+    }
+    let Command::Node(node) = &arguments.command else { return ExitCode::SUCCESS };
+    let wrong = |error: String| -> ! {
+        clap::Command::new("annulus node").error(ErrorKind::ValueValidation, error).exit()
     };
-    arguments.warn_of_readers();
-    if !arguments.huge_pages
+    let options = node.options().unwrap_or_else(|error| wrong(error.to_string()));
+    let config = options.config().unwrap_or_else(|error| wrong(error.to_string()));
+    options.warn_of_readers();
+    if !options.huge_pages()
         && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
     {
         tracing::debug!(%error, "the kernel keeps its setting of huge pages");

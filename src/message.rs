@@ -8,6 +8,7 @@
 
 pub mod consensus;
 pub mod control;
+pub mod description;
 pub mod gossip;
 pub mod metadata;
 pub mod peer;
@@ -42,6 +43,8 @@ pub enum Request<'a> {
     },
     /// The node's counters and latencies.
     Stats,
+    /// The cluster, as the node knows it.
+    Cluster,
     /// Some keys, from a place in the ring on.
     Scan {
         /// 0 to begin; else the cursor of the page before.
@@ -119,7 +122,12 @@ impl<'a> Request<'a> {
             | Self::Increment { key, .. }
             | Self::Append { key, .. }
             | Self::Expire { key, .. } => Some(key),
-            Self::Ping | Self::Authenticate { .. } | Self::Stats | Self::Scan { .. } | Self::Batch(_) => None,
+            Self::Ping
+            | Self::Authenticate { .. }
+            | Self::Stats
+            | Self::Cluster
+            | Self::Scan { .. }
+            | Self::Batch(_) => None,
         }
     }
 }
@@ -187,6 +195,11 @@ pub enum Reply<'a> {
     Authenticated,
     /// To `Stats`.
     Stats(Stats<'a>),
+    /// To `Cluster`.
+    Cluster {
+        /// A [`description::Cluster`](crate::message::description::Cluster) as JSON.
+        json: &'a str,
+    },
     /// To `Scan`.
     Page {
         /// Where to go on; 0 when every key was returned.
@@ -262,6 +275,8 @@ pub enum Refusal {
     AuthenticationRequired,
     /// The password is wrong.
     AuthenticationFailed,
+    /// The node is alone: it has no cluster.
+    Alone,
     /// The condition does not hold.
     ConditionFailed {
         /// The version that is there, if any.
@@ -294,6 +309,7 @@ impl Refusal {
             Self::AnswerTooLarge => 4,
             Self::AuthenticationRequired => 5,
             Self::AuthenticationFailed => 6,
+            Self::Alone => 7,
             Self::ConditionFailed { .. } => 32,
             Self::NotAnInteger => 33,
             Self::Overflow => 34,
@@ -315,6 +331,7 @@ impl Refusal {
             4 => Self::AnswerTooLarge,
             5 => Self::AuthenticationRequired,
             6 => Self::AuthenticationFailed,
+            7 => Self::Alone,
             32 => return Some(Self::ConditionFailed { current }),
             33 => Self::NotAnInteger,
             34 => Self::Overflow,

@@ -133,6 +133,28 @@ pub struct Version {
     pub writer: WriterId,
 }
 
+impl std::fmt::Display for Version {
+    /// Stamp and writer, with a dash between them.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}-{}", self.stamp.0, self.writer.0)
+    }
+}
+
+/// A text is no version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a version is needed as it is shown, such as 116508372345061376-1024")]
+pub struct NotAVersion;
+
+impl std::str::FromStr for Version {
+    type Err = NotAVersion;
+
+    fn from_str(text: &str) -> Result<Self, NotAVersion> {
+        let (stamp, writer) = text.split_once('-').ok_or(NotAVersion)?;
+        let (Ok(stamp), Ok(writer)) = (stamp.parse(), writer.parse()) else { return Err(NotAVersion) };
+        Ok(Self { stamp: Stamp(stamp), writer: WriterId(writer) })
+    }
+}
+
 /// Bytes of a version on the wire: stamp (8), writer (4).
 pub const VERSION_BYTES: usize = 12;
 

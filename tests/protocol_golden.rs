@@ -100,6 +100,7 @@ fn requests_without_a_key() {
         "0E 00 00 00  07 00 00 00  02 00 00 00  00 00 00 00  70 77",
     );
     request_is(None, Request::Stats, "0C 00 00 00  07 00 00 00  03 00 00 00  00 00 00 00");
+    request_is(None, Request::Cluster, "0C 00 00 00  07 00 00 00  06 00 00 00  00 00 00 00");
     request_is(
         Some(Level::One),
         Request::Scan { cursor: 0x0102_0304_0506_0708, count: 10 },
@@ -255,6 +256,14 @@ fn shortcuts_lay_down_what_the_general_encoder_does() {
     encode_written(id, VERSION, &mut out);
     encode_absent(id, &mut out);
     assert_eq!(out, [general(Reply::Written { version: VERSION }), general(Reply::Absent)].concat());
+}
+
+#[test]
+fn a_cluster() {
+    response_is(
+        &Outcome::Done(Reply::Cluster { json: "{}" }),
+        "0A 00 00 00  07 00 00 00  00 06 00 00  7B 7D",
+    );
 }
 
 #[test]

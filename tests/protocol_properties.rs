@@ -65,7 +65,7 @@ struct RequestParts {
 }
 
 fn request_parts() -> impl Strategy<Value = RequestParts> {
-    (0u8..11, vec(any::<u8>(), 0..=64), vec(any::<u8>(), 0..300), any::<(u64, i64, i64)>())
+    (0u8..12, vec(any::<u8>(), 0..=64), vec(any::<u8>(), 0..300), any::<(u64, i64, i64)>())
         .prop_flat_map(|mixed| (Just(mixed), condition(), expiry(), level(), any::<u32>()))
         .prop_map(|((kind, key, value, numbers), condition, expiry, level, id)| RequestParts {
             kind,
@@ -95,6 +95,7 @@ impl RequestParts {
             7 => Request::Append { key, value },
             8 => Request::Expire { key, expiry },
             9 => Request::Stats,
+            10 => Request::Cluster,
             _ => Request::Authenticate { password: value },
         };
         Envelope { id: RequestId(*id), level: *level, request }
@@ -113,7 +114,7 @@ struct OutcomeParts {
 }
 
 fn outcome_parts() -> impl Strategy<Value = OutcomeParts> {
-    (0u8..12, version(), any::<Option<u64>>(), vec(any::<u8>(), 0..300), any::<String>(), any::<u64>())
+    (0u8..13, version(), any::<Option<u64>>(), vec(any::<u8>(), 0..300), any::<String>(), any::<u64>())
         .prop_map(|(kind, version, moment, value, message, number)| OutcomeParts {
             kind,
             version,
@@ -144,6 +145,7 @@ impl OutcomeParts {
             8 => Reply::Integer { version, value: number.cast_signed() },
             9 => Reply::Length { version, bytes: *number },
             10 => Reply::Authenticated,
+            11 => Reply::Cluster { json: message },
             _ => {
                 let counters = vec![Counter { name: message, value: *number }; (*number % 5) as usize];
                 let operation = OperationStats {

@@ -38,7 +38,7 @@ impl Traced {
             .args(["-f", "-s", "64", "-o"])
             .arg(&log)
             .arg(env!("CARGO_BIN_EXE_annulus"))
-            .args(["--listen", "127.0.0.1:0", "--workers", "1"])
+            .args(["node", "--listen", "127.0.0.1:0", "--workers", "1"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("strace ran a moment ago");

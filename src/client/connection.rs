@@ -69,6 +69,13 @@ impl Connection {
         Ok(Self { stream, limits: options.limits, chunk: vec![0; CHUNK_BYTES].into() })
     }
 
+    /// Whether there is anything to be read, or the end, while nothing was asked.
+    pub(super) fn is_stale(&self) -> bool {
+        let peeked = self.stream.set_nonblocking(true).and_then(|()| self.stream.peek(&mut [0]));
+        let idle = peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).is_err() || !idle
+    }
+
     /// Sends one frame, then receives its answer.
     pub(super) fn exchange(
         &mut self,

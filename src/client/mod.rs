@@ -2,11 +2,12 @@
 //!
 //! Invariant: a request is sent once and never repeated; a call returns its outcome, or an [`Error`] that says
 //! whether it may have been applied. After a time-out or a broken connection the client is not connected until
-//! told to [`reconnect`](Client::reconnect), so that no late answer is taken for another's. It keeps no pool
-//! and knows one node: any node takes any request.
+//! told to [`reconnect`](Client::reconnect), so that no late answer is taken for another's. A [`Client`] knows one
+//! node: any node takes any request. A [`ClusterClient`] knows them all, asks one that has the key, and repeats at
+//! another what surely was not applied.
 //!
 //! ```no_run
-//! use annulus::client::Client;
+//! use annulus::client::{Client, Operations};
 //! use annulus::message::Request;
 //! use annulus::types::Level;
 //!
@@ -26,8 +27,10 @@
 //! # }
 //! ```
 
+mod cluster;
 mod connection;
 mod error;
+mod operations;
 mod pipeline;
 mod scan;
 #[cfg(test)]
@@ -36,11 +39,13 @@ mod tests;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+pub use cluster::{ClusterClient, Placement};
 pub use error::Error;
+pub use operations::Operations;
 pub use pipeline::{Answers, Batch, Pipeline};
 pub use scan::Scan;
 
-use crate::message::{Condition, Envelope, ExpiryChange, Outcome, Refusal, Reply, Request, RequestId, Stats};
+use crate::message::{Envelope, Outcome, Reply, Request, RequestId};
 use crate::protocol::client::encode_request;
 use crate::protocol::frame::REQUEST_OVERHEAD_BYTES_MAX;
 use crate::protocol::{Fault, Field, Limits, ProtocolError};
@@ -65,6 +70,8 @@ pub struct Options {
     pub password: Option<Vec<u8>>,
     /// How much to send, and to take, at a time.
     pub limits: Limits,
+    /// How long a [`ClusterClient`] goes on trying what surely was not applied.
+    pub retry_for: Duration,
 }
 
 impl Default for Options {
@@ -76,6 +83,7 @@ impl Default for Options {
             level: None,
             password: None,
             limits: Limits::default(),
+            retry_for: Duration::from_secs(5),
         }
     }
 }
@@ -185,152 +193,6 @@ impl Client {
         self.level = level;
     }
 
-    /// Asks for nothing but an answer.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`]; so for every request below.
-    pub fn ping(&mut self) -> Result<(), Error> {
-        match self.call(Request::Ping)? {
-            Reply::Pong => Ok(()),
-            _ => Err(wrong_kind()),
-        }
-    }
-
-    /// What `key` holds, if it is there.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn get(&mut self, key: &[u8]) -> Result<Option<Entry>, Error> {
-        self.read(Request::Get { key })
-    }
-
-    /// A part of what `key` holds, from `start` to `end`, both included, and counted from the end if negative.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn get_range(&mut self, key: &[u8], start: i64, end: i64) -> Result<Option<Entry>, Error> {
-        self.read(Request::GetRange { key, start, end })
-    }
-
-    /// Stores `value` under `key`, which then does not expire.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<Version, Error> {
-        self.write(Request::Put { key, value, condition: Condition::Always, expiry: ExpiryChange::Clear })?
-            .ok_or_else(wrong_kind)
-    }
-
-    /// Stores `value` under `key` if `condition` holds, and changes the expiry.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`]. A condition that does not hold is none.
-    pub fn put_with(
-        &mut self,
-        key: &[u8],
-        value: &[u8],
-        condition: Condition,
-        expiry: ExpiryChange,
-    ) -> Result<Conditional, Error> {
-        match self.write(Request::Put { key, value, condition, expiry }) {
-            Ok(version) => version.map(Conditional::Written).ok_or_else(wrong_kind),
-            Err(Error::Refused { reason: Refusal::ConditionFailed { current }, .. }) => {
-                Ok(Conditional::NotWritten { current })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Stores `value` under `key` if the key is not there.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn put_if_absent(&mut self, key: &[u8], value: &[u8]) -> Result<Conditional, Error> {
-        self.put_with(key, value, Condition::Absent, ExpiryChange::Clear)
-    }
-
-    /// Stores `value` under `key` if it holds exactly the version `expected`. The expiry stays.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn compare_and_set(
-        &mut self,
-        key: &[u8],
-        expected: Version,
-        value: &[u8],
-    ) -> Result<Conditional, Error> {
-        self.put_with(key, value, Condition::VersionIs(expected), ExpiryChange::Keep)
-    }
-
-    /// Removes `key`; returns whether it was there.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn remove(&mut self, key: &[u8]) -> Result<bool, Error> {
-        match self.call(Request::Remove { key, condition: Condition::Always })? {
-            Reply::Removed { existed } => Ok(existed),
-            _ => Err(wrong_kind()),
-        }
-    }
-
-    /// Adds `delta` to the number that `key` holds; returns the sum. An absent key counts as 0.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn increment(&mut self, key: &[u8], delta: i64) -> Result<i64, Error> {
-        match self.call(Request::Increment { key, delta })? {
-            Reply::Integer { value, .. } => Ok(value),
-            _ => Err(wrong_kind()),
-        }
-    }
-
-    /// Appends `value` to what `key` holds; returns its length now. An absent key counts as empty.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn append(&mut self, key: &[u8], value: &[u8]) -> Result<u64, Error> {
-        match self.call(Request::Append { key, value })? {
-            Reply::Length { bytes, .. } => Ok(bytes),
-            _ => Err(wrong_kind()),
-        }
-    }
-
-    /// Changes when `key` expires; returns the version written, or `None` if the key is not there.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn expire(&mut self, key: &[u8], expiry: ExpiryChange) -> Result<Option<Version>, Error> {
-        self.write(Request::Expire { key, expiry })
-    }
-
-    /// All keys, a page at a time. Keys that come or go meanwhile may or may not be among them.
-    pub fn scan(&mut self) -> Scan<'_> {
-        Scan::new(self)
-    }
-
-    /// What the node has counted and timed since it started.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn stats(&mut self) -> Result<Stats<'_>, Error> {
-        match self.call(Request::Stats)? {
-            Reply::Stats(stats) => Ok(stats),
-            _ => Err(wrong_kind()),
-        }
-    }
-
     /// A pipeline, to be filled.
     pub const fn pipeline(&mut self) -> Pipeline<'_> {
         Pipeline::new(self)
@@ -341,12 +203,8 @@ impl Client {
         Batch::new(self)
     }
 
-    /// Sends any request; returns its reply.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn call(&mut self, request: Request<'_>) -> Result<Reply<'_>, Error> {
+    /// Sends a request and receives its answer, which [`reply`](Self::reply) then has.
+    fn exchange(&mut self, request: Request<'_>) -> Result<(), Error> {
         self.check_size(&request)?;
         let id = self.next_id();
         let mut sent = std::mem::take(&mut self.sent);
@@ -367,31 +225,23 @@ impl Client {
             self.connection = None;
             return Err(wrong_kind());
         }
+        self.reply().map(|_| ())
+    }
+
+    /// The answer to the last request, if it was received.
+    fn reply(&self) -> Result<Reply<'_>, Error> {
         refusal_or_reply(pipeline::outcome_at(&self.received, &self.options.limits))
-    }
-
-    fn read(&mut self, request: Request<'_>) -> Result<Option<Entry>, Error> {
-        match self.call(request)? {
-            Reply::Absent => Ok(None),
-            Reply::Value { version, expires_at, value } => {
-                Ok(Some(Entry { version, expires_at, value: value.to_vec() }))
-            }
-            _ => Err(wrong_kind()),
-        }
-    }
-
-    fn write(&mut self, request: Request<'_>) -> Result<Option<Version>, Error> {
-        match self.call(request)? {
-            Reply::Absent => Ok(None),
-            Reply::Written { version } => Ok(Some(version)),
-            _ => Err(wrong_kind()),
-        }
     }
 
     const fn next_id(&mut self) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
         id
+    }
+
+    /// Whether the node has closed the connection, or said something that nobody asked for.
+    fn is_stale(&self) -> bool {
+        self.connection.as_ref().is_none_or(Connection::is_stale)
     }
 
     /// Uses the connection, and drops it if that fails.
@@ -408,7 +258,7 @@ impl Client {
 
     fn check_size(&self, request: &Request<'_>) -> Result<(), Error> {
         let (key, value): (&[u8], &[u8]) = match *request {
-            Request::Ping | Request::Stats | Request::Scan { .. } => (&[], &[]),
+            Request::Ping | Request::Stats | Request::Cluster | Request::Scan { .. } => (&[], &[]),
             Request::Authenticate { password } => (&[], password),
             Request::Get { key }
             | Request::GetRange { key, .. }
@@ -433,6 +283,13 @@ impl Client {
     }
 }
 
+impl Operations for Client {
+    fn call(&mut self, request: Request<'_>) -> Result<Reply<'_>, Error> {
+        self.exchange(request)?;
+        self.reply()
+    }
+}
+
 /// What was done, or an error for what was not.
 fn refusal_or_reply(outcome: Outcome<'_>) -> Result<Reply<'_>, Error> {
     match outcome {
@@ -448,6 +305,7 @@ const fn answers(reply: &Reply<'_>, request: &Request<'_>) -> bool {
         Request::Ping => matches!(reply, Reply::Pong),
         Request::Authenticate { .. } => matches!(reply, Reply::Authenticated),
         Request::Stats => matches!(reply, Reply::Stats(_)),
+        Request::Cluster => matches!(reply, Reply::Cluster { .. }),
         Request::Scan { .. } => matches!(reply, Reply::Page { .. }),
         Request::Get { .. } | Request::GetRange { .. } => {
             matches!(reply, Reply::Absent | Reply::Value { .. })

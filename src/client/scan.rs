@@ -3,7 +3,7 @@
 //! Invariant: every key that is there from the first page to the last is returned; one that comes, goes or is
 //! moved meanwhile may be missing or returned twice. Nothing is asked for before it is needed.
 
-use super::{Client, Error, wrong_kind};
+use super::{Error, Operations, wrong_kind};
 use crate::message::{Reply, Request};
 
 /// Keys asked for at a time.
@@ -11,15 +11,15 @@ const PAGE_COUNT: u32 = 512;
 
 /// An iterator over keys. An error ends it.
 #[derive(Debug)]
-pub struct Scan<'c> {
-    client: &'c mut Client,
+pub struct Scan<'c, C> {
+    client: &'c mut C,
     /// Where the next page begins; `None` after the last.
     cursor: Option<u64>,
     page: std::vec::IntoIter<Vec<u8>>,
 }
 
-impl<'c> Scan<'c> {
-    pub(super) fn new(client: &'c mut Client) -> Self {
+impl<'c, C: Operations> Scan<'c, C> {
+    pub(super) fn new(client: &'c mut C) -> Self {
         Self { client, cursor: Some(0), page: Vec::new().into_iter() }
     }
 
@@ -35,7 +35,7 @@ impl<'c> Scan<'c> {
     }
 }
 
-impl Iterator for Scan<'_> {
+impl<C: Operations> Iterator for Scan<'_, C> {
     type Item = Result<Vec<u8>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

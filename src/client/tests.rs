@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::message::OperationStats;
+use crate::message::{Condition, ExpiryChange, Refusal, Stats};
 use crate::protocol::client::{BatchWriter, PageWriter, decode_request, encode_response};
 use crate::protocol::frame::{Split, split_frame};
 use crate::protocol::preamble::{Greeting, decode_preamble, encode_greeting};

@@ -117,6 +117,8 @@ pub enum Field {
     Message,
     /// A counter or a latency.
     Stats,
+    /// A cluster as JSON.
+    Description,
     /// What follows the last field.
     End,
 }
@@ -146,6 +148,7 @@ impl std::fmt::Display for Field {
             Self::Reason => "the reason",
             Self::Message => "the message",
             Self::Stats => "the stats",
+            Self::Description => "the description of the cluster",
             Self::End => "the end of the frame",
         })
     }

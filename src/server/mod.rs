@@ -16,6 +16,7 @@ mod clock;
 mod commands;
 mod connection;
 mod control;
+mod description;
 mod engine;
 mod execute;
 mod gathering;

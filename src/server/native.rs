@@ -21,6 +21,7 @@ use crate::protocol::preamble::{
 };
 use crate::protocol::{Field, Limits as FrameLimits, ProtocolError};
 use crate::server::commands::{COMMANDS, Question, stats_counters};
+use crate::server::description;
 use crate::server::engine::{Engine, operation_name};
 use crate::server::output::Output;
 use crate::server::password;
@@ -30,7 +31,7 @@ use crate::store::{Store, Updated, View};
 use crate::types::{KeyHash, Stamp, Version};
 
 /// The operations, as reports name them.
-pub(crate) const OPERATIONS: [&str; 13] = [
+pub(crate) const OPERATIONS: [&str; 14] = [
     "native:ping",
     "native:authenticate",
     "native:stats",
@@ -43,10 +44,11 @@ pub(crate) const OPERATIONS: [&str; 13] = [
     "native:append",
     "native:expire",
     "native:batch",
+    "native:cluster",
     "native:bad_request",
 ];
 
-const BAD_REQUEST: u16 = COMMANDS.len() as u16 + 12;
+const BAD_REQUEST: u16 = COMMANDS.len() as u16 + 13;
 
 #[inline]
 pub(crate) const fn operation_of(request: &Request<'_>) -> u16 {
@@ -63,6 +65,7 @@ pub(crate) const fn operation_of(request: &Request<'_>) -> u16 {
         Request::Append { .. } => 9,
         Request::Expire { .. } => 10,
         Request::Batch(_) => 11,
+        Request::Cluster => 12,
     };
     COMMANDS.len() as u16 + number
 }
@@ -199,6 +202,10 @@ fn run(run: &mut Run<'_>, envelope: &Envelope<'_>, hash: Option<KeyHash>) -> Opt
             run_batch(run, id, batch);
             Ok(())
         }
+        Request::Cluster => match description::as_json(run.engine) {
+            Some(json) => run.reply(id, Reply::Cluster { json: &json }),
+            None => Err(Refusal::Alone),
+        },
         Request::Ping => run.reply(id, Reply::Pong),
         // In a batch: the decoder lets none in there, and alone it was answered before.
         Request::Authenticate { .. } => run.reply(id, Reply::Authenticated),
@@ -281,6 +288,7 @@ impl Run<'_> {
             Refusal::AnswerTooLarge => {
                 (ErrorKind::TooLarge, "the answer does not fit a frame: ask for less at once")
             }
+            Refusal::Alone => (ErrorKind::Command, "this node is alone: it was started without --id"),
             Refusal::ValueTooLarge => (ErrorKind::TooLarge, "the value would be longer than the limit"),
             _ => (ErrorKind::Command, ""),
         };

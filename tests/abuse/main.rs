@@ -233,7 +233,7 @@ fn a_node_without_descriptors_serves_whom_it_has_and_rests() {
     let _alone = ALONE.lock();
     let mut command = Command::new("bash");
     let script =
-        format!("ulimit -n 80; exec {} --listen 127.0.0.1:0 --workers 2", env!("CARGO_BIN_EXE_annulus"));
+        format!("ulimit -n 80; exec {} node --listen 127.0.0.1:0 --workers 2", env!("CARGO_BIN_EXE_annulus"));
     let node = Process::spawn(command.args(["-c", &script]).stderr(std::process::Stdio::null()));
     let mut friend = Client::connect(node.address);
     assert_eq!(friend.call(&["SET", "k", "v"]), Reply::ok());

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use annulus::client::{Client, Options};
+use annulus::client::{Client, Operations, Options};
 use annulus::message::{Condition, Envelope, ExpiryChange, Request, RequestId};
 use annulus::protocol::Limits;
 use annulus::protocol::client::{

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use annulus::client::Operations;
 use annulus::types::Level;
 use rustix::process::Signal;
 

@@ -1,5 +1,6 @@
 //! Batches of the native protocol in a cluster.
 
+use annulus::client::Operations;
 use annulus::message::{Condition, ExpiryChange, Outcome, Refusal, Reply, Request};
 use annulus::types::Level;
 

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use annulus::client::Error;
+use annulus::client::Operations;
 use annulus::types::Level;
 use rustix::process::Signal;
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use annulus::client::{Client, Error, Options};
+use annulus::client::{Client, Error, Operations, Options};
 use annulus::history::linearizability::{self, Budget};
 use annulus::history::{Answer, Ask, ClientId, History, Key, Rank, Verdict, regularity};
 use annulus::types::{Level, Version};

@@ -1,6 +1,7 @@
 //! What a cluster answers, through whichever node it is asked.
 
 use annulus::client::Error;
+use annulus::client::Operations;
 use annulus::message::Refusal;
 use annulus::types::Level;
 use rustix::process::Signal;

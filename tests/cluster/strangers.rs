@@ -78,7 +78,17 @@ fn a_node_whose_clock_is_an_hour_off_is_not_let_in_and_says_why() {
     let seed = listener.local_addr().unwrap().to_string();
     let directory = std::env::temp_dir().join(format!("annulus-wrong-clock-{}", std::process::id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
-    command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--id", "n2", "--join", &seed]);
+    command.args([
+        "node",
+        "--listen",
+        "127.0.0.1:0",
+        "--peer-listen",
+        "127.0.0.1:0",
+        "--id",
+        "n2",
+        "--join",
+        &seed,
+    ]);
     command.arg("--data-dir").arg(&directory).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -17,7 +17,7 @@ const LEADERLESS_MAX: Duration = Duration::from_secs(5);
 fn fails(cluster: &Cluster, id: &str, directory: &str, more: &[&str]) -> (Option<i32>, String) {
     let directory = cluster.directory.join(directory);
     let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
-    command.args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--id", id]);
+    command.args(["node", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--id", id]);
     command.arg("--data-dir").arg(directory).args(more);
     let output = command.stdin(Stdio::null()).output().expect("it runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -175,6 +175,7 @@ fn a_node_that_is_to_join_waits_and_can_be_stopped_meanwhile() {
     let directory = std::env::temp_dir().join(format!("annulus-waiting-{}", std::process::id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
     command.args([
+        "node",
         "--listen",
         "127.0.0.1:0",
         "--peer-listen",

@@ -184,6 +184,7 @@ fn requests() -> Vec<Vec<u8>> {
         Request::Ping,
         Request::Authenticate { password: b"secret" },
         Request::Stats,
+        Request::Cluster,
         Request::Scan { cursor: 1 << 40, count: 10 },
         Request::Get { key },
         Request::GetRange { key, start: -3, end: 2 },

@@ -56,7 +56,7 @@ impl Server {
     /// Starts Annulus, with the limits that redis-server has.
     pub(crate) fn annulus() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_annulus"))
-            .args(["--listen", "127.0.0.1:0", "--value-max", "512MiB", "--workers", "2"])
+            .args(["node", "--listen", "127.0.0.1:0", "--value-max", "512MiB", "--workers", "2"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("annulus starts");

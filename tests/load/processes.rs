@@ -22,7 +22,7 @@ impl Floor {
 
     /// A node, which stores what it is sent.
     pub(crate) fn node(arguments: &[&str]) -> Self {
-        let listen = ["--listen", "127.0.0.1:0", "--workers", "1"];
+        let listen = ["node", "--listen", "127.0.0.1:0", "--workers", "1"];
         Self::of(env!("CARGO_BIN_EXE_annulus"), &[&listen, arguments].concat())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use annulus::client::{Client, Conditional};
+use annulus::client::{Client, Conditional, Operations};
 use annulus::types::Version;
 
 use crate::harness::{Client as RespClient, Reply, node};

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use annulus::client::{Client as NativeClient, Error};
+use annulus::client::{Client as NativeClient, Error, Operations};
 use annulus::config::{StoreConfig, WorkerCount};
 use annulus::message::Refusal;
 
@@ -137,7 +137,7 @@ fn out_of_descriptors_is_survived() {
     let folder = std::env::temp_dir().join(format!("annulus-descriptors-{}", std::process::id()));
     let log = std::fs::File::create(&folder).unwrap();
     let mut command = Command::new("sh");
-    let start = "ulimit -n 60; exec \"$0\" --listen 127.0.0.1:0 --workers 2";
+    let start = "ulimit -n 60; exec \"$0\" node --listen 127.0.0.1:0 --workers 2";
     command.args(["-c", start, env!("CARGO_BIN_EXE_annulus")]).stderr(Stdio::from(log));
     let process = Process::spawn(&mut command);
     let mut first = Client::connect(process.address);

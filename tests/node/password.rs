@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use annulus::client::{Client as NativeClient, Options};
+use annulus::client::{Client as NativeClient, Operations, Options};
 use annulus::config::{Password, WRONG_PASSWORD_DELAY};
 use annulus::message::Request;
 use annulus::protocol::preamble::{Greeting, Preamble, encode_preamble};

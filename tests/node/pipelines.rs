@@ -1,5 +1,6 @@
 //! Many requests at once, and requests in pieces: answered in order, each once, whatever the boundaries.
 
+use annulus::client::Operations;
 use annulus::config::WorkerCount;
 use annulus::message::{Condition, ExpiryChange, Outcome, Reply as NativeReply, Request, RequestId};
 use annulus::protocol::client::decode_response;

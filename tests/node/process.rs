@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use crate::harness::{Process, assert_serves};
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_annulus")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_annulus")).arg("node").args(arguments).output().unwrap()
 }
 
 #[track_caller]

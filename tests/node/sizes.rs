@@ -1,6 +1,6 @@
 //! Keys and values from nothing to their limits and one byte beyond, any bytes in them, over both protocols.
 
-use annulus::client::{Client as NativeClient, Error, Options};
+use annulus::client::{Client as NativeClient, Error, Operations, Options};
 use annulus::config::{KEY_BYTES_MAX, ShardCount, VALUE_BYTES_MAX_DEFAULT};
 use annulus::message::Refusal;
 use annulus::protocol::Limits;

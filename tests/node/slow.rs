@@ -1,6 +1,6 @@
 //! Slow readers: they get every byte whole, at their pace, and cost the node no more than their limits.
 
-use annulus::client::Client as NativeClient;
+use annulus::client::{Client as NativeClient, Operations};
 use annulus::config::turn::CONNECTION_COMMANDS_MAX;
 use annulus::config::{VALUE_BYTES_MAX_DEFAULT, WorkerCount};
 

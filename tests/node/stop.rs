@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use annulus::client::Operations;
 use annulus::config::{Config, turn};
 use annulus::server::Node;
 use rustix::process::Signal;

@@ -125,7 +125,7 @@ fn a_password_and_a_restart() {
     std::fs::write(&file, "secret\n").unwrap();
     let start = |address: &str| {
         let mut annulus = Command::new(env!("CARGO_BIN_EXE_annulus"));
-        annulus.args(["--listen", address, "--password-file"]).arg(&file);
+        annulus.args(["node", "--listen", address, "--password-file"]).arg(&file);
         Process::spawn(annulus.stderr(Stdio::null()))
     };
     let mut process = start("127.0.0.1:0");

@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("protocol", &["message", "types"]),
     ("store", &["operation", "message", "hybrid_clock", "types", "config", "cluster"]),
     ("metrics", &["types", "message", "config"]),
-    ("client", &["protocol", "message", "types"]),
+    ("client", &["protocol", "message", "types", "cluster"]),
     ("history", &["types"]),
     ("cluster", &["message", "operation", "hybrid_clock", "types", "rng", "config"]),
     ("tools", &["client", "protocol", "message", "metrics", "types"]),

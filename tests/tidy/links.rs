@@ -321,7 +321,7 @@ mod tests {
             "cargo run --example hello",
             "cargo test --test tidy",
             ".ci/run",
-            "./target/release/annulus --listen 127.0.0.1:0",
+            "./target/release/annulus node --listen 127.0.0.1:0",
             "redis-cli -p 7400 set a b",
             "# a comment",
             "annulus-load --connections 4 \\\n  --anything goes",

@@ -94,7 +94,7 @@ impl Kind {
         let listen = format!("127.0.0.1:{port}");
         let line = match self {
             Self::Echo => format!("--listen {listen} --value-bytes {value_bytes}"),
-            Self::Annulus => format!("--listen {listen} --workers 1"),
+            Self::Annulus => format!("node --listen {listen} --workers 1"),
             Self::Redis | Self::Valkey => {
                 format!("--bind 127.0.0.1 --port {port} --appendonly no --io-threads 1 --save")
             }

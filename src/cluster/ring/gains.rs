@@ -46,14 +46,18 @@ mod tests {
 
     #[test]
     fn newcomers_lack_everything_and_the_others_what_too_few_of_them_might_have() {
-        assert_eq!(lacking(&[1, 2, 3], &[1, 2, 3]), []);
+        assert_eq!(lacking(&[1, 2, 3], &[1, 2, 3]), [0u16; 0]);
         assert_eq!(lacking(&[1, 2, 3], &[4, 1, 2]), [4]);
         assert_eq!(lacking(&[1, 2, 3], &[4, 5, 1]), [4, 5]);
         assert_eq!(lacking(&[1], &[1, 2, 3]), [2, 3]);
-        assert_eq!(lacking(&[1, 2], &[1]), [], "both have it");
+        assert_eq!(lacking(&[1, 2], &[1]), [0u16; 0], "both have it");
         assert_eq!(lacking(&[1, 2, 3], &[1, 2]), [1, 2], "1 and 3 may have it, of which 1 is half");
         assert_eq!(lacking(&[1, 2, 3], &[2]), [2]);
-        assert_eq!(lacking(&[1, 2, 3, 4], &[1, 2, 3]), [], "two of three have what three of four have");
+        assert_eq!(
+            lacking(&[1, 2, 3, 4], &[1, 2, 3]),
+            [0u16; 0],
+            "two of three have what three of four have"
+        );
         assert_eq!(lacking(&[1, 2, 3, 4, 5], &[1, 2, 3]), [1, 2, 3]);
     }
 }

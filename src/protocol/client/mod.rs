@@ -22,6 +22,7 @@ mod opcode {
     pub(super) const STATS: u8 = 3;
     pub(super) const SCAN: u8 = 4;
     pub(super) const BATCH: u8 = 5;
+    pub(super) const CLUSTER: u8 = 6;
     pub(super) const GET: u8 = 16;
     pub(super) const GET_RANGE: u8 = 17;
     pub(super) const PUT: u8 = 32;
@@ -59,6 +60,7 @@ mod reply_kind {
     pub(super) const STATS: u8 = 3;
     pub(super) const PAGE: u8 = 4;
     pub(super) const BATCH: u8 = 5;
+    pub(super) const CLUSTER: u8 = 6;
     pub(super) const ABSENT: u8 = 16;
     pub(super) const VALUE: u8 = 17;
     pub(super) const WRITTEN: u8 = 32;

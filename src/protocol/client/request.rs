@@ -118,10 +118,11 @@ fn decode_other<'a>(place: Place, opcode: u8, fields: Fields<'a, '_>) -> Result<
 }
 
 fn decode_keyless<'a>(place: Place, opcode: u8, fields: Fields<'a, '_>) -> Result<Request<'a>, Malformed> {
-    if place == Place::InBatch && matches!(opcode, opcode::AUTHENTICATE | opcode::STATS | opcode::BATCH) {
+    let alone = [opcode::AUTHENTICATE, opcode::STATS, opcode::CLUSTER, opcode::BATCH];
+    if place == Place::InBatch && alone.contains(&opcode) {
         return Err(Malformed::new(Field::Opcode, Fault::Misplaced));
     }
-    if !matches!(opcode, opcode::PING..=opcode::BATCH) {
+    if !matches!(opcode, opcode::PING..=opcode::CLUSTER) {
         return Err(Malformed::new(Field::Opcode, Fault::Undefined));
     }
     let mut fields = fields.with_flags(0)?;
@@ -131,6 +132,7 @@ fn decode_keyless<'a>(place: Place, opcode: u8, fields: Fields<'a, '_>) -> Resul
     match opcode {
         opcode::PING => fields.reader.end().map(|()| Request::Ping),
         opcode::STATS => fields.reader.end().map(|()| Request::Stats),
+        opcode::CLUSTER => fields.reader.end().map(|()| Request::Cluster),
         opcode::AUTHENTICATE => Ok(Request::Authenticate { password: fields.value()? }),
         opcode::SCAN => {
             let cursor = fields.reader.u64(Field::Operands)?;
@@ -239,6 +241,7 @@ impl<'a> Parts<'a> {
                 Self { opcode: opcode::AUTHENTICATE, value: password, ..none }
             }
             Request::Stats => Self { opcode: opcode::STATS, ..none },
+            Request::Cluster => Self { opcode: opcode::CLUSTER, ..none },
             Request::Scan { cursor, count } => Self { opcode: opcode::SCAN, ..none }
                 .operand(&cursor.to_le_bytes())
                 .operand(&count.to_le_bytes()),

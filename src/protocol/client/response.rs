@@ -120,6 +120,11 @@ fn encode_done(id: RequestId, reply: &Reply<'_>, out: &mut Vec<u8>) {
             put_stats(stats, out);
             start
         }
+        Reply::Cluster { json } => {
+            let start = begin_done(id, reply_kind::CLUSTER, None, out);
+            out.extend_from_slice(json.as_bytes());
+            start
+        }
         Reply::Page { cursor, keys } => {
             let start = begin_page(id, *cursor, keys.count, out);
             out.extend_from_slice(keys.encoded);
@@ -295,11 +300,14 @@ fn decode_plain(place: Place, kind: u8, mut reader: Reader<'_>) -> Result<Reply<
             let cursor = reader.u64(Field::Operands)?;
             return Ok(Reply::Page { cursor, keys: decode_keys(reader)? });
         }
-        reply_kind::AUTHENTICATED | reply_kind::STATS | reply_kind::BATCH if place == Place::InBatch => {
+        reply_kind::AUTHENTICATED | reply_kind::STATS | reply_kind::CLUSTER | reply_kind::BATCH
+            if place == Place::InBatch =>
+        {
             return Err(Malformed::new(Field::ReplyKind, Fault::Misplaced));
         }
         reply_kind::AUTHENTICATED => Reply::Authenticated,
         reply_kind::STATS => return decode_stats(reader).map(Reply::Stats),
+        reply_kind::CLUSTER => return Ok(Reply::Cluster { json: text(reader.rest(), Field::Description)? }),
         reply_kind::BATCH => {
             let count = reader.u32(Field::BatchCount)?;
             let frames = reader.rest();

@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-use crate::cluster::membership::Liveness;
+use crate::message::description::Node;
 use crate::metrics::{ErrorKind, Recorder};
 use crate::protocol::resp::RespVersion;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
 use crate::server::commands::{CommandError, Context, Question};
+use crate::server::description::describe;
 use crate::server::engine::{Engine, operation_name};
-use crate::types::NodeNumber;
 
 /// The Redis version whose string commands are answered; clients decide by it what they may ask.
 const COMPATIBLE_VERSION: &str = "7.2.0";
@@ -175,46 +175,31 @@ fn error_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
 fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
     // For clients of Redis: none of them is ever told to go elsewhere.
     line(text, "cluster_enabled", 0);
-    let (Some(roster), Some(replication)) = (&engine.shared.roster, &engine.replication) else {
+    let (Some(cluster), Some(replication)) = (describe(engine), &engine.replication) else {
         return;
     };
-    let known = roster.known();
-    let topology = &known.topology;
-    let name = |number: NodeNumber| topology.nodes.get(&number).map_or("", |node| node.name.text());
-    line(text, "cluster_id", format_args!("{:016x}", topology.cluster.0));
-    line(text, "node", roster.own.node.0);
-    line(text, "node_name", &roster.name);
-    line(text, "node_state", roster.state());
-    line(text, "leader", known.leadership.leader.map_or("", name));
-    line(text, "term", known.leadership.term);
-    line(text, "leader_known_for_ms", engine.now.nanos_since(known.leadership.since) / 1_000_000);
-    line(text, "epoch", topology.epoch.0);
-    line(text, "open", u8::from(topology.open));
-    // Until a change of voters is over, it takes a majority of those before as well.
-    line(text, "voters_changing", u8::from(!known.electorate.voters_outgoing.is_empty()));
-    line(text, "losses", topology.losses);
-    line(text, "replication_factor", topology.settings.replication_factor);
-    line(text, "drift_max_ms", topology.settings.drift_max_ms);
-    line(text, "operation_timeout_ms", topology.settings.operation_timeout_ms);
-    line(text, "nodes", topology.nodes.len());
-    for (&number, node) in &topology.nodes {
-        let own = number == roster.own.node;
-        let votes = known.electorate.voters.contains(&number);
-        let liveness = match known.doubted.get(&number) {
-            None | Some(Liveness::Alive) => "alive",
-            Some(Liveness::Suspected) => "suspected",
-            Some(Liveness::Dead) => "dead",
-        };
-        let links = if own { 0 } else { roster.links(number) };
-        // Each worker has a link of its own to every other node.
+    let own = cluster.nodes.iter().find(|node| node.name == cluster.told_by);
+    line(text, "cluster_id", &cluster.id);
+    line(text, "node", own.map_or(0, |node| node.number));
+    line(text, "node_name", &cluster.told_by);
+    line(text, "node_state", engine.shared.roster.as_ref().map_or("", |roster| roster.state()));
+    line(text, "leader", cluster.leader.as_deref().unwrap_or(""));
+    line(text, "term", cluster.term);
+    line(text, "leader_known_for_ms", cluster.leader_known_for_ms);
+    line(text, "epoch", cluster.epoch);
+    line(text, "open", u8::from(cluster.open));
+    line(text, "voters_changing", u8::from(cluster.voters_changing));
+    line(text, "losses", cluster.losses);
+    line(text, "replication_factor", cluster.settings.replication_factor);
+    line(text, "drift_max_ms", cluster.settings.drift_max_ms);
+    line(text, "operation_timeout_ms", cluster.settings.operation_timeout_ms);
+    line(text, "nodes", cluster.nodes.len());
+    for node in &cluster.nodes {
+        let Node { number, state, liveness, votes, incarnation, peers, clients, links, .. } = node;
+        let votes = u8::from(*votes);
         let described = format!(
-            "number={},state={},liveness={liveness},votes={},incarnation={},peers={},clients={},links={links}",
-            number.0,
-            node.state,
-            u8::from(votes),
-            node.incarnation.0,
-            node.peer_address,
-            node.client_address
+            "number={number},state={state},liveness={liveness},votes={votes},incarnation={incarnation},\
+             peers={peers},clients={clients},links={links}"
         );
         line(text, &format!("node_{}", node.name), described);
     }

@@ -173,7 +173,7 @@ pub(crate) fn begin_native(
     limits: &FrameLimits,
 ) -> Begun {
     match envelope.request {
-        Request::Ping | Request::Stats | Request::Authenticate { .. } => {
+        Request::Ping | Request::Stats | Request::Cluster | Request::Authenticate { .. } => {
             return if client.is_under_way() { Begun::Later } else { Begun::Local };
         }
         Request::Batch(batch) => return batch::begin(engine, client, envelope, batch, operation, limits),
