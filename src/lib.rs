@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod history;
 pub mod hybrid_clock;
+pub mod local;
 pub mod message;
 pub mod metrics;
 pub mod operation;

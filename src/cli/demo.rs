@@ -3,7 +3,6 @@
 //!
 //! Invariant: a step that is told was verified; the first one that is not ends the demonstration with its name.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,9 +11,9 @@ use serde_json::json;
 
 use super::Failure;
 use super::clock::{self, time_of_day};
-use super::local::{Nodes, Plan, workers_each};
 use super::output::write;
 use crate::client::{Client, Operations, Options};
+use crate::local::{Nodes, Place, Plan, ask, free_addresses, workers_each};
 use crate::message::description::{Cluster, Node};
 use crate::types::Level;
 
@@ -56,8 +55,11 @@ struct Play {
 
 impl Demo {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let addresses = free_addresses(2 * NODES)?;
+        let place = |pair: &[_]| Place { clients: pair[0], peers: pair[1], advertised: pair[1] };
         let plan = Plan {
-            addresses: free_addresses()?,
+            program: std::env::current_exe()?,
+            places: addresses.chunks_exact(2).map(place).collect(),
             prefix: "node",
             replication_factor: NODES as u8,
             workers: workers_each(NODES),
@@ -263,7 +265,7 @@ impl Play {
         mut so: impl FnMut(&Cluster) -> bool,
     ) -> Result<(Cluster, Duration), Unverified> {
         let started = clock::now();
-        let found = clock::ask(WITHIN, || self.nodes.describe(node).filter(|cluster| so(cluster)));
+        let found = ask(WITHIN, || self.nodes.describe(node).filter(|cluster| so(cluster)));
         let late = || format!("{what}: not within {} s, says {}", WITHIN.as_secs(), self.nodes.name(node));
         found.map(|cluster| (cluster, started.elapsed())).ok_or_else(late)
     }
@@ -279,14 +281,4 @@ fn expect<T: PartialEq + std::fmt::Debug + ?Sized>(
     found: &T,
 ) -> Result<(), Unverified> {
     if wanted == found { Ok(()) } else { Err(format!("{what}: {found:?} instead of {wanted:?}")) }
-}
-
-/// Addresses that nobody listens on, so that the demonstration is in nobody's way.
-fn free_addresses() -> Result<Vec<(SocketAddr, SocketAddr)>, Failure> {
-    // All are held until all are known, so that they differ.
-    let listeners: Vec<TcpListener> =
-        (0..2 * NODES).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-    let addresses: Vec<SocketAddr> =
-        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    Ok(addresses.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
 }

@@ -2,14 +2,11 @@
 //!
 //! Invariant: it runs until it is interrupted, and then nothing of it is left but the logs that were asked for.
 
-mod nodes;
-
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,8 +17,7 @@ use super::Failure;
 use super::clock::pause;
 use super::cluster::status;
 use super::output::print;
-
-pub(super) use nodes::{Nodes, Plan};
+use crate::local::{Nodes, Place, Plan, workers_each};
 
 /// How often it is looked whether to stop, and whether all nodes are there.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -65,8 +61,13 @@ impl Local {
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
         let at = |port: u16, node: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port + node));
+        let place = |node| {
+            let peers = at(self.peer_port, node);
+            Place { clients: at(self.port, node), peers, advertised: peers }
+        };
         let plan = Plan {
-            addresses: (0..self.nodes).map(|node| (at(self.port, node), at(self.peer_port, node))).collect(),
+            program: std::env::current_exe()?,
+            places: (0..self.nodes).map(place).collect(),
             prefix: "n",
             replication_factor: self.replication_factor,
             workers: self.workers.map_or_else(|| workers_each(self.nodes.into()), usize::from),
@@ -98,10 +99,4 @@ impl Local {
         }
         Err(Failure::NotDone(format!("did not stop by themselves and were killed: {}", killed.join(", "))))
     }
-}
-
-/// How many event loops each of so many nodes on this machine gets.
-pub(super) fn workers_each(nodes: usize) -> usize {
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    (cores / nodes.max(1)).max(1)
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::client::Error;
+use crate::local::LocalError;
 
 /// The answer is no: there is no such key, or the condition does not hold.
 pub(super) const NO: u8 = 3;
@@ -43,6 +44,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         if error.may_have_applied() { Self::Unknown(message) } else { Self::NotDone(message) }
+    }
+}
+
+impl From<LocalError> for Failure {
+    fn from(error: LocalError) -> Self {
+        Self::NotDone(error.to_string())
     }
 }
 

@@ -1,16 +1,22 @@
 //! Nodes on this machine, each in a process of its own.
 //!
-//! Invariant: no process outlives this value, and no directory that it made for itself.
+//! Invariant: no process outlives this value, and no directory that it made for itself. What other processes have come
+//! to can only be asked for, again and again.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "other processes are waited for: there is nothing to simulate"
+)]
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::{Failure, clock};
 use crate::client::{Client, Operations, Options};
 use crate::message::description::Cluster;
 
@@ -23,23 +29,57 @@ const STOPS_WITHIN: Duration = Duration::from_secs(5);
 /// Lines of a node's log that are shown when it has ended.
 const LOG_LINES_SHOWN: usize = 8;
 
-/// What the nodes have in common.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// Where each listens for clients and for other nodes.
-    pub(crate) addresses: Vec<(SocketAddr, SocketAddr)>,
-    /// What they are called, but for the number.
-    pub(crate) prefix: &'static str,
-    /// Replicas of each key.
-    pub(crate) replication_factor: u8,
-    /// Event loops of each.
-    pub(crate) workers: usize,
-    /// Where metadata and logs are; `None`: in a directory that ends with the nodes.
-    pub(crate) directory: Option<PathBuf>,
+/// How long to pause before asking again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where a node is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Where it listens for clients.
+    pub clients: SocketAddr,
+    /// Where it listens for other nodes.
+    pub peers: SocketAddr,
+    /// Where other nodes are told to reach it.
+    pub advertised: SocketAddr,
 }
 
+/// What the nodes have in common.
 #[derive(Debug)]
-pub(crate) struct Nodes {
+pub struct Plan {
+    /// The binary that runs a node.
+    pub program: PathBuf,
+    /// Where each is reached.
+    pub places: Vec<Place>,
+    /// What they are called, but for the number.
+    pub prefix: &'static str,
+    /// Replicas of each key.
+    pub replication_factor: u8,
+    /// Event loops of each.
+    pub workers: usize,
+    /// Where metadata and logs are; `None`: in a directory that ends with the nodes.
+    pub directory: Option<PathBuf>,
+}
+
+/// Something could not be done with nodes on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The directory cannot be used.
+    #[error("cannot use {0}: {1}")]
+    Directory(PathBuf, io::Error),
+    /// A process could not be started or ended.
+    #[error("cannot start or end a node: {0}")]
+    Process(#[from] io::Error),
+    /// A node has ended by itself.
+    #[error("{0}")]
+    Ended(String),
+    /// The cluster is not there in time.
+    #[error("the cluster is not whole in time: see the logs in {0}")]
+    Late(PathBuf),
+}
+
+/// Nodes on this machine.
+#[derive(Debug)]
+pub struct Nodes {
     plan: Plan,
     directory: PathBuf,
     children: Vec<Option<Child>>,
@@ -47,35 +87,54 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     /// Makes the directory; starts nothing.
-    pub(crate) fn new(plan: Plan) -> Result<Self, Failure> {
+    pub fn new(plan: Plan) -> Result<Self, LocalError> {
         let own = || std::env::temp_dir().join(format!("annulus-local-{}", std::process::id()));
         let directory = plan.directory.clone().unwrap_or_else(own);
-        let unusable = |error| Failure::NotDone(format!("cannot use {}: {error}", directory.display()));
-        fs::create_dir_all(&directory).map_err(unusable)?;
-        let children = plan.addresses.iter().map(|_| None).collect();
+        fs::create_dir_all(&directory).map_err(|error| LocalError::Directory(directory.clone(), error))?;
+        let children = plan.places.iter().map(|_| None).collect();
         Ok(Self { plan, directory, children })
     }
 
-    pub(crate) fn count(&self) -> usize {
+    /// How many there are, running or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.children.len()
     }
 
-    pub(crate) fn name(&self, node: usize) -> String {
+    /// What a node is called.
+    #[must_use]
+    pub fn name(&self, node: usize) -> String {
         format!("{}{}", self.plan.prefix, node + 1)
     }
 
     /// Where clients reach a node.
-    pub(crate) fn address(&self, node: usize) -> SocketAddr {
-        self.plan.addresses[node].0
+    pub fn address(&self, node: usize) -> SocketAddr {
+        self.plan.places[node].clients
+    }
+
+    /// Sends a signal to a node that runs.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn signal(&self, node: usize, signal: Signal) -> Result<(), LocalError> {
+        let Some(child) = &self.children[node] else { return Ok(()) };
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        Ok(pid.map_or(Ok(()), |pid| kill_process(pid, signal)).map_err(io::Error::from)?)
+    }
+
+    /// The process of a node that runs.
+    #[must_use]
+    pub fn process(&self, node: usize) -> Option<u32> {
+        self.children[node].as_ref().map(Child::id)
     }
 
     /// Whether a node was started and not ended.
-    pub(crate) fn runs(&self, node: usize) -> bool {
+    pub fn runs(&self, node: usize) -> bool {
         self.children[node].is_some()
     }
 
     /// The ends of all logs.
-    pub(crate) fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let logs = (0..self.count())
             .map(|node| format!("the end of the log of {}:\n{}", self.name(node), self.log_end(node)));
         logs.collect::<Vec<_>>().join("\n")
@@ -87,7 +146,9 @@ impl Nodes {
         lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
     }
 
-    pub(crate) fn directory(&self) -> &Path {
+    /// Where metadata and logs are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 
@@ -96,19 +157,22 @@ impl Nodes {
     }
 
     /// Starts a node: the first makes the cluster, others join through it, and who was there before finds its place.
-    pub(crate) fn start(&mut self, node: usize) -> Result<(), Failure> {
-        let (listen, peers) = self.plan.addresses[node];
+    pub fn start(&mut self, node: usize) -> Result<(), LocalError> {
+        let Place { clients, peers, advertised } = self.plan.places[node];
         let name = self.name(node);
         let factor = self.plan.replication_factor;
         let opens_with = self.count().min(usize::from(factor));
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["node", "--id", &name, "--listen", &listen.to_string()]);
+        let mut command = Command::new(&self.plan.program);
+        command.args(["node", "--id", &name, "--listen", &clients.to_string()]);
         command.args(["--peer-listen", &peers.to_string(), "--workers", &self.plan.workers.to_string()]);
+        if advertised != peers {
+            command.args(["--peer-advertise", &advertised.to_string()]);
+        }
         command.args(["--replication-factor", &factor.to_string()]);
         command.args(["--bootstrap-expect", &opens_with.to_string()]);
         command.arg("--data-dir").arg(self.directory.join(&name));
         if node > 0 {
-            command.args(["--join", &self.plan.addresses[0].1.to_string()]);
+            command.args(["--join", &self.plan.places[0].advertised.to_string()]);
         }
         let log = File::options().create(true).append(true).open(self.log(node))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -117,7 +181,7 @@ impl Nodes {
     }
 
     /// Ends a node at once, as a crash does.
-    pub(crate) fn kill(&mut self, node: usize) -> Result<(), Failure> {
+    pub fn kill(&mut self, node: usize) -> Result<(), LocalError> {
         if let Some(mut child) = self.children[node].take() {
             child.kill()?;
             child.wait()?;
@@ -125,8 +189,20 @@ impl Nodes {
         Ok(())
     }
 
+    /// Stops a node as its operator would; it is killed if it does not.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn terminate(&mut self, node: usize) -> Result<(), LocalError> {
+        self.signal(node, Signal::TERM)?;
+        if let Some(child) = &mut self.children[node] {
+            ask(STOPS_WITHIN, || child.try_wait().ok().flatten());
+        }
+        self.kill(node)
+    }
+
     /// A node that has ended though nobody ended it, with the end of its log.
-    pub(crate) fn ended(&mut self) -> Option<String> {
+    pub fn ended(&mut self) -> Option<String> {
         let ended = |child: &mut Option<Child>| {
             child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))))
         };
@@ -137,25 +213,23 @@ impl Nodes {
     }
 
     /// What a node says of the cluster, if it answers.
-    pub(crate) fn describe(&self, node: usize) -> Option<Cluster> {
+    pub fn describe(&self, node: usize) -> Option<Cluster> {
         let timeout = Duration::from_millis(500);
         let options = Options { connect_timeout: timeout, read_timeout: Some(timeout), ..Options::default() };
         Client::connect_with(self.address(node), options).ok()?.cluster().ok()?
     }
 
     /// Waits until every node that was started says that the cluster is open and all of these are whole.
-    pub(crate) fn wait_until_whole(&mut self) -> Result<Cluster, Failure> {
-        let opened = clock::ask(OPENS_WITHIN, || match self.ended() {
-            Some(ended) => Some(Err(Failure::NotDone(ended))),
+    pub fn wait_until_whole(&mut self) -> Result<Cluster, LocalError> {
+        let opened = ask(OPENS_WITHIN, || match self.ended() {
+            Some(ended) => Some(Err(LocalError::Ended(ended))),
             None => self.whole().map(Ok),
         });
-        let directory = self.directory.display();
-        let late = || Failure::NotDone(format!("the cluster did not open: see the logs in {directory}"));
-        opened.unwrap_or_else(|| Err(late()))
+        opened.unwrap_or_else(|| Err(LocalError::Late(self.directory.clone())))
     }
 
     /// What the nodes that were started say, if all say that they are whole.
-    fn whole(&self) -> Option<Cluster> {
+    pub fn whole(&self) -> Option<Cluster> {
         let running: Vec<usize> = (0..self.count()).filter(|&node| self.runs(node)).collect();
         let names: Vec<String> = running.iter().map(|&node| self.name(node)).collect();
         let told = running.iter().map(|&node| self.describe(node)).collect::<Option<Vec<Cluster>>>()?;
@@ -170,7 +244,7 @@ impl Nodes {
     }
 
     /// Stops all nodes; returns the names of those that did not stop by themselves.
-    pub(crate) fn stop(&mut self) -> Vec<String> {
+    pub fn stop(&mut self) -> Vec<String> {
         for child in self.children.iter().flatten() {
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             // One that is gone already has stopped.
@@ -179,8 +253,8 @@ impl Nodes {
         let mut killed = Vec::new();
         for node in 0..self.count() {
             let Some(mut child) = self.children[node].take() else { continue };
-            let clean = clock::ask(STOPS_WITHIN, || child.try_wait().ok().flatten())
-                .is_some_and(|status| status.success());
+            let clean =
+                ask(STOPS_WITHIN, || child.try_wait().ok().flatten()).is_some_and(|status| status.success());
             if !clean {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -201,4 +275,34 @@ impl Drop for Nodes {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// Asks until there is an answer, for so long; at least once.
+pub fn ask<T>(within: Duration, mut asked: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        let answer = asked();
+        if answer.is_some() || Instant::now() >= deadline {
+            return answer;
+        }
+        thread::sleep(PAUSE); // What is waited for happens in other processes.
+    }
+}
+
+/// How many event loops each of so many nodes on this machine gets: the cores shared out, one at least.
+#[must_use]
+pub fn workers_each(nodes: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    (cores / nodes.max(1)).max(1)
+}
+
+/// So many addresses of loopback that nobody listens on.
+///
+/// # Errors
+/// The system has none.
+pub fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+    // All are held until all are known, so that they differ.
+    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listeners: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
