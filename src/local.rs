@@ -10,6 +10,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -296,13 +297,24 @@ pub fn workers_each(nodes: usize) -> usize {
     (cores / nodes.max(1)).max(1)
 }
 
+/// Ports that the systems we know give to nobody who does not ask for them, so that no connection takes one meanwhile.
+const PORTS: RangeInclusive<u16> = 10_240..=32_000;
+
 /// So many addresses of loopback that nobody listens on.
 ///
 /// # Errors
 /// The system has none.
 pub fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
     // All are held until all are known, so that they differ.
-    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    let listeners: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
+    let mut listeners = Vec::new();
+    for _ in 0..PORTS.len() {
+        if listeners.len() == count {
+            break;
+        }
+        listeners.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS))));
+    }
+    if listeners.len() < count {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
     listeners.iter().map(TcpListener::local_addr).collect()
 }

@@ -11,7 +11,7 @@ use annulus::message::consensus::{
 use annulus::message::control::{Control, TimeTold, Told};
 use annulus::message::metadata::Metadata;
 use annulus::message::peer::{
-    Answer, Cell, Content, Fetch, Inquiry, Kind, Obstacle, OperationId, Proposal, Rank, Summary, Task,
+    Answer, Cell, Content, Fetch, Inquiry, Kind, List, Obstacle, OperationId, Proposal, Rank, Summary, Task,
     Told as Became, Verdict,
 };
 use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, Topology};
@@ -21,7 +21,7 @@ use annulus::protocol::metadata::{decode_metadata, encode_metadata};
 use annulus::protocol::page::PageWriter;
 use annulus::protocol::peer::{
     Heartbeat, PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry,
-    encode_proposal,
+    encode_list, encode_proposal,
 };
 use annulus::types::{
     ClusterId, Epoch, Incarnation, NodeNumber, RunId, Stamp, Token, Version, WallTime, WriterId,
@@ -179,6 +179,26 @@ fn recovery() {
         "53 00 00 00 18 00 00 00 01 02 00 00 03 04 00 00 08 09 00 00 00 00 00 00 06 00 00 00 00 00 00 00 \
         02 03 00 00 00 01 00 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 00 F0 68 C8 98 01 00 00 6B 65 79 \
         76 04 01 00 00 00 00 00 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 6B"
+    );
+}
+
+#[test]
+fn listings() {
+    let mut out = Vec::new();
+    encode_list(&List { operation: OPERATION, epoch: Epoch(5), cursor: 0x0706, count: 9 }, &mut out);
+    assert_eq!(
+        hex(&out),
+        "20 00 00 00 0A 00 00 00 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 06 07 00 00 00 00 00 00 \
+        09 00 00 00"
+    );
+    let mut out = Vec::new();
+    let mut listing = PageWriter::begin_listing(OPERATION, 6, &mut out);
+    listing.push_key(b"key", &cell(Content::Value { value: b"v", expires_at: Some(EXPIRES_AT) }));
+    listing.finish_listing(0x0908);
+    assert_eq!(
+        hex(&out),
+        "3C 00 00 00 19 00 00 00 01 02 00 00 03 04 00 00 08 09 00 00 00 00 00 00 06 00 00 00 00 00 00 00 \
+        02 03 00 00 00 00 00 00 00 02 00 00 E5 68 C8 98 01 01 04 00 00 00 F0 68 C8 98 01 00 00 6B 65 79"
     );
 }
 

@@ -12,3 +12,4 @@ pub mod replica;
 pub mod ring;
 pub mod topology;
 pub mod view;
+pub mod walk;

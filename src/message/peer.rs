@@ -157,6 +157,20 @@ pub struct Fetch {
     pub from: Token,
 }
 
+/// What a node that walks round the ring for a client asks of the others: which keys they have, without what those
+/// hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct List {
+    /// What the listing will carry.
+    pub operation: OperationId,
+    /// The sender's epoch.
+    pub epoch: Epoch,
+    /// From where on: a cursor as clients have it.
+    pub cursor: u64,
+    /// About how many keys; 0: none, only how many there are.
+    pub count: u32,
+}
+
 /// What became of a proposal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told<'a> {

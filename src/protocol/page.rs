@@ -10,8 +10,9 @@ use super::{Fault, Field, Limits};
 use crate::message::peer::{Cell, Kind, OperationId};
 use crate::types::{Stamp, Token, WallTime};
 
-/// The number of the kind.
+/// The numbers of the kinds.
 pub(super) const PAGE: u8 = 24;
+pub(super) const LISTING: u8 = 25;
 
 /// A page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +24,19 @@ pub struct Page<'a> {
     /// The latest time that the node has stored or promised anything for.
     pub latest: WallTime,
     /// Its cells.
+    pub cells: Cells<'a>,
+}
+
+/// Keys that a node has, each with a cell whose value is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listing<'a> {
+    /// What it was asked for with.
+    pub operation: OperationId,
+    /// The cursor to go on with; 0: these were the last ones.
+    pub next: u64,
+    /// How many keys the node has in all that hold a value.
+    pub keys: u64,
+    /// Some of them, and those that it knows to be removed or outlived.
     pub cells: Cells<'a>,
 }
 
@@ -49,17 +63,35 @@ pub struct PageWriter<'o> {
 impl<'o> PageWriter<'o> {
     /// Begins a page at the end of `out`.
     pub fn begin(operation: OperationId, latest: WallTime, out: &'o mut Vec<u8>) -> Self {
+        Self::begin_kind(PAGE, operation, latest.0, out)
+    }
+
+    /// Begins a listing at the end of `out`, of a node that has so many keys.
+    pub fn begin_listing(operation: OperationId, keys: u64, out: &'o mut Vec<u8>) -> Self {
+        Self::begin_kind(LISTING, operation, keys, out)
+    }
+
+    fn begin_kind(kind: u8, operation: OperationId, number: u64, out: &'o mut Vec<u8>) -> Self {
         let frame = begin_frame(out);
-        put_head(PAGE, 0, 0, operation, out);
+        put_head(kind, 0, 0, operation, out);
         let next = out.len();
         out.extend_from_slice(&[0; 8]);
-        out.extend_from_slice(&latest.0.to_le_bytes());
+        out.extend_from_slice(&number.to_le_bytes());
         Self { frame, next, cells: out.len(), out }
     }
 
     /// Adds a cell.
     pub fn push(&mut self, key: &[u8], cell: &Cell<'_>) {
-        let (value, kind) = (value_of(cell), cell.summary().kind);
+        self.push_with(key, cell, value_of(cell));
+    }
+
+    /// Adds a cell but for its value.
+    pub fn push_key(&mut self, key: &[u8], cell: &Cell<'_>) {
+        self.push_with(key, cell, &[]);
+    }
+
+    fn push_with(&mut self, key: &[u8], cell: &Cell<'_>, value: &[u8]) {
+        let kind = cell.summary().kind;
         self.out.push(content_of(&kind));
         self.out.extend_from_slice(&wire_length(key.len()).to_le_bytes());
         self.out.extend_from_slice(&wire_length(value.len()).to_le_bytes());
@@ -79,7 +111,12 @@ impl<'o> PageWriter<'o> {
 
     /// Ends the page, and says where to go on. No page but the last goes on at 0.
     pub fn finish(self, next: Option<Token>) {
-        self.out[self.next..self.next + 8].copy_from_slice(&next.map_or(0, |next| next.0).to_le_bytes());
+        self.finish_listing(next.map_or(0, |next| next.0));
+    }
+
+    /// Ends the listing, and says with which cursor to go on; 0: it was the last.
+    pub fn finish_listing(self, next: u64) {
+        self.out[self.next..self.next + 8].copy_from_slice(&next.to_le_bytes());
         finish_frame(self.frame, 0, self.out);
     }
 }
@@ -96,6 +133,24 @@ pub(super) fn page<'a>(
     if latest > Stamp(u64::MAX).wall() {
         return Err(Malformed::new(Field::Operands, Fault::Undefined));
     }
+    Ok(Page { operation, next, latest, cells: cells(reader, limits)? })
+}
+
+/// Reads what stands behind the head of a listing.
+pub(super) fn listing<'a>(
+    operation: OperationId,
+    mut reader: Reader<'a>,
+    limits: &Limits,
+) -> Result<Listing<'a>, Malformed> {
+    let (next, keys) = (reader.u64(Field::Operands)?, reader.u64(Field::Operands)?);
+    let cells = cells(reader, limits)?;
+    if cells.iter().any(|(_, cell)| !value_of(&cell).is_empty()) {
+        return Err(Malformed::new(Field::Value, Fault::Misplaced));
+    }
+    Ok(Listing { operation, next, keys, cells })
+}
+
+fn cells<'a>(reader: Reader<'a>, limits: &Limits) -> Result<Cells<'a>, Malformed> {
     let cells = reader.rest();
     let mut walk = Reader::new(cells);
     while !walk.is_empty() {
@@ -107,7 +162,7 @@ pub(super) fn page<'a>(
             return Err(Malformed::new(Field::Value, Fault::TooLarge));
         }
     }
-    Ok(Page { operation, next, latest, cells: Cells(cells) })
+    Ok(Cells(cells))
 }
 
 fn cell<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Cell<'a>), Malformed> {

@@ -6,12 +6,12 @@
 
 use super::codec::{Malformed, Reader, version_bytes, wire_length};
 use super::frame::{Frame, begin_frame, finish_frame};
-use super::page::{self, Page};
+use super::page::{self, Listing, Page};
 use super::{Fault, Field, Limits, ProtocolError};
 use crate::message::Refusal;
 use crate::message::peer::{
-    Answer, Cell, Content, Fetch, Inquiry, Kind, Obstacle, OperationId, Proposal, Rank, Summary, Task, Told,
-    Verdict,
+    Answer, Cell, Content, Fetch, Inquiry, Kind, List, Obstacle, OperationId, Proposal, Rank, Summary, Task,
+    Told, Verdict,
 };
 use crate::types::{Epoch, Token, Version};
 
@@ -24,8 +24,12 @@ pub enum PeerMessage<'a> {
     Proposal(Proposal<'a>),
     /// From a node that recovers to a source.
     Fetch(Fetch),
+    /// A node asks for keys.
+    List(List),
     /// From a source to a node that recovers.
     Page(Page<'a>),
+    /// The keys that were asked for.
+    Listing(Listing<'a>),
     /// From a replica to a coordinator.
     Answer(Answer<'a>),
     /// On a link that has nothing else to say.
@@ -52,6 +56,7 @@ mod kind {
     pub(super) const ACCEPT: u8 = 7;
     pub(super) const PROPOSE: u8 = 8;
     pub(super) const FETCH: u8 = 9;
+    pub(super) const LIST: u8 = 10;
     pub(super) const CELL: u8 = 16;
     pub(super) const SUMMARY: u8 = 17;
     pub(super) const APPLIED: u8 = 18;
@@ -144,6 +149,16 @@ pub fn encode_fetch(fetch: &Fetch, out: &mut Vec<u8>) {
     put_head(kind::FETCH, 0, 0, fetch.operation, out);
     out.extend_from_slice(&fetch.epoch.0.to_le_bytes());
     out.extend_from_slice(&fetch.from.0.to_le_bytes());
+    finish_frame(start, 0, out);
+}
+
+/// Appends a frame with `list` to `out`.
+pub fn encode_list(list: &List, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    put_head(kind::LIST, 0, 0, list.operation, out);
+    out.extend_from_slice(&list.epoch.0.to_le_bytes());
+    out.extend_from_slice(&list.cursor.to_le_bytes());
+    out.extend_from_slice(&list.count.to_le_bytes());
     finish_frame(start, 0, out);
 }
 
@@ -268,13 +283,9 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
             let change = (detail == 1).then_some(change);
             Ok(PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms, key, change }))
         }
-        kind::FETCH if detail == 0 => {
-            let epoch = Epoch(reader.u64(Field::Operands)?);
-            let from = Token(reader.u64(Field::Operands)?);
-            reader.end()?;
-            Ok(PeerMessage::Fetch(Fetch { operation, epoch, from }))
+        kind::FETCH | kind::LIST | page::PAGE | page::LISTING if detail == 0 => {
+            decode_many(kind, operation, reader, limits)
         }
-        page::PAGE if detail == 0 => Ok(PeerMessage::Page(page::page(operation, reader, limits)?)),
         kind::CELL..=kind::REFUSED | kind::ACCEPTED | kind::TOLD => {
             let verdict = verdict(kind, detail, reader, limits)?;
             Ok(PeerMessage::Answer(Answer { operation, verdict }))
@@ -289,6 +300,29 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
         }
         _ => Err(Malformed::new(Field::Opcode, Fault::Undefined)),
     }
+}
+
+/// Reads what is about many keys.
+fn decode_many<'a>(
+    kind: u8,
+    operation: OperationId,
+    mut reader: Reader<'a>,
+    limits: &Limits,
+) -> Result<PeerMessage<'a>, Malformed> {
+    match kind {
+        page::PAGE => return Ok(PeerMessage::Page(page::page(operation, reader, limits)?)),
+        page::LISTING => return Ok(PeerMessage::Listing(page::listing(operation, reader, limits)?)),
+        _ => {}
+    }
+    let epoch = Epoch(reader.u64(Field::Operands)?);
+    let from = reader.u64(Field::Operands)?;
+    let message = if kind == kind::FETCH {
+        PeerMessage::Fetch(Fetch { operation, epoch, from: Token(from) })
+    } else {
+        PeerMessage::List(List { operation, epoch, cursor: from, count: reader.u32(Field::Operands)? })
+    };
+    reader.end()?;
+    Ok(message)
 }
 
 /// How long the key is.
@@ -474,11 +508,12 @@ mod tests {
             PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms: 7, key: b"the key", change })
         };
         let fetch = Fetch { operation: OPERATION, epoch: Epoch(3), from: Token(0x0102) };
+        let list = List { operation: OPERATION, epoch: Epoch(3), cursor: 0x0304, count: 5 };
         let proposals = [None, Some(&b""[..]), Some(b"a change")].map(proposal);
         tasks
             .into_iter()
             .map(inquiry)
-            .chain([PeerMessage::Fetch(fetch)])
+            .chain([PeerMessage::Fetch(fetch), PeerMessage::List(list)])
             .chain(proposals)
             .chain(verdicts.into_iter().map(answer))
             .chain(heartbeats)
@@ -491,6 +526,12 @@ mod tests {
             PeerMessage::Inquiry(inquiry) => encode_inquiry(inquiry, &mut out),
             PeerMessage::Proposal(proposal) => encode_proposal(proposal, &mut out),
             PeerMessage::Fetch(fetch) => encode_fetch(fetch, &mut out),
+            PeerMessage::List(list) => encode_list(list, &mut out),
+            PeerMessage::Listing(listing) => {
+                let mut writer = page::PageWriter::begin_listing(listing.operation, listing.keys, &mut out);
+                listing.cells.iter().for_each(|(key, cell)| writer.push_key(key, &cell));
+                writer.finish_listing(listing.next);
+            }
             PeerMessage::Page(page) => {
                 let mut writer = page::PageWriter::begin(page.operation, page.latest, &mut out);
                 page.cells.iter().for_each(|(key, cell)| writer.push(key, &cell));

@@ -20,6 +20,7 @@ mod together;
 
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use cell::SharedCell;
 pub use memory::OutOfMemory;
@@ -42,6 +43,8 @@ pub struct Store {
     memory: Arc<Memory>,
     promises: Promises,
     seed: u64,
+    /// Cells that say that a key was removed or outlived.
+    dead: AtomicUsize,
 }
 
 /// A live cell, lent under its shard's lock.
@@ -116,6 +119,7 @@ impl Store {
             memory: Arc::new(Memory::new(config.memory_bytes_max)),
             promises: Promises::new(PROMISES_MAX),
             seed: config.hash_seed,
+            dead: AtomicUsize::new(0),
         }
     }
 
@@ -229,6 +233,12 @@ impl Store {
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Cells kept that hold values, those that expired and were not marked so yet among them.
+    #[must_use]
+    pub fn live_len(&self) -> usize {
+        self.len().saturating_sub(self.dead.load(Ordering::Relaxed))
     }
 
     /// Whether no cell is kept.

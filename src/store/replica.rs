@@ -6,6 +6,8 @@
 
 use std::ops::DerefMut;
 
+use std::sync::atomic::Ordering;
+
 use crate::cluster::replica::{Accepted, Cells, Full, Merged};
 use crate::message::peer::{Cell as PeerCell, Content, Rank};
 use crate::store::cell::{self, Cell, Death};
@@ -131,6 +133,20 @@ impl Store {
         Ok(Merged::Stored { existed })
     }
 
+    /// Counts a cell that dies, or a dead one that something takes the place of.
+    fn note_death(&self, was_dead: bool, is_dead: bool) {
+        match (was_dead, is_dead) {
+            (false, true) => _ = self.dead.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.dead.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Forgets a dead cell that was taken out.
+    pub(super) fn note_dropped(&self, was_dead: bool) {
+        self.note_death(was_dead, false);
+    }
+
     /// Puts `cell` in the place of what is there, and calls `sure` under the same lock if there is memory for it;
     /// returns whether a value was there that had not expired.
     fn put<G: DerefMut<Target = Shard>>(
@@ -159,6 +175,7 @@ impl Store {
         let growth = entry.growth_bytes();
         self.memory.charge(needed + growth)?;
         sure();
+        self.note_death(entry.cell().is_some_and(|present| present.death().is_some()), death.is_some());
         let (replaced, grown) = entry.put(match death {
             Some(death) => Cell::dead(cell.version, death, key),
             None => Cell::new(cell.version, expires_at, key, &[], value),

@@ -4,11 +4,13 @@
 //! place on the ring, so it survives every change of the table, and any node could go on from it. One page reads
 //! one shard after another and locks each only while its own keys are copied out.
 
+use crate::cluster::walk::CURSOR_SHIFT;
+use crate::message::peer::Cell as PeerCell;
+use crate::store::cell::Cell;
+use crate::store::replica::describe;
 use crate::store::{Store, View, is_live};
 use crate::types::{Token, WallTime};
 
-/// Bits of a token that a cursor leaves out, so that it is exact in clients whose numbers are doubles (53 bits).
-const CURSOR_SHIFT: u32 = 11;
 const CURSOR_END: u64 = 1 << (u64::BITS - CURSOR_SHIFT);
 
 /// Shards that one page locks at most, so that a page over a store that was emptied stays short.
@@ -33,10 +35,32 @@ impl Store {
         now: WallTime,
         mut visit: impl FnMut(View<'_>) -> bool,
     ) -> Page {
+        self.walk(cursor, count, |_, cell| is_live(cell, now), |cell| visit(View(cell)))
+    }
+
+    /// Visits about `count` cells from `cursor` on whose tokens are wanted, whatever they hold.
+    pub fn list(
+        &self,
+        cursor: u64,
+        count: usize,
+        wants: impl Fn(Token) -> bool,
+        mut visit: impl FnMut(&[u8], PeerCell<'_>) -> bool,
+    ) -> Page {
+        self.walk(cursor, count, |token, _| wants(token), |cell| visit(cell.key(), describe(cell)))
+    }
+
+    /// Visits about `count` of the cells from `cursor` on that `wants` wants.
+    fn walk(
+        &self,
+        cursor: u64,
+        count: usize,
+        wants: impl Fn(Token, &Cell) -> bool,
+        mut visit: impl FnMut(&Cell) -> bool,
+    ) -> Page {
         let mut page = Page { next: cursor.min(CURSOR_END), visited: 0 };
         let mut enough = false;
-        let mut visit = |view: View<'_>| {
-            enough |= !visit(view);
+        let mut visit = |cell: &Cell| {
+            enough |= !visit(cell);
             !enough
         };
         for _ in 0..SHARDS_PER_PAGE {
@@ -45,7 +69,7 @@ impl Store {
                 break;
             }
             let wanted = count.max(1) - page.visited;
-            let (next, visited, more) = self.scan_shard(page.next, wanted, now, &mut visit);
+            let (next, visited, more) = self.walk_shard(page.next, wanted, &wants, &mut visit);
             page = Page { next, visited: page.visited + visited };
             if !more {
                 break;
@@ -95,22 +119,23 @@ impl Store {
         self.table.first_token(shard + 1).0 >> CURSOR_SHIFT
     }
 
-    /// Visits the `wanted` cells of the cursor's shard that come next, fewer if `visit` has enough, and those that
-    /// share the last one's place. Returns where to go on, how many it visited, and whether more are wanted.
-    fn scan_shard(
+    /// Visits the `wanted` cells of the cursor's shard that come next and that it `wants`, fewer if `visit` has enough,
+    /// and those that share the last one's place. Returns where to go on, how many it visited, and whether more are
+    /// wanted.
+    fn walk_shard(
         &self,
         cursor: u64,
         wanted: usize,
-        now: WallTime,
-        visit: &mut impl FnMut(View<'_>) -> bool,
+        wants: &impl Fn(Token, &Cell) -> bool,
+        visit: &mut impl FnMut(&Cell) -> bool,
     ) -> (u64, usize, bool) {
         let shard = self.shard_at(cursor);
         let (mut visited, mut more) = (0, true);
         let mut next = self.shard_end(shard);
         self.table.for_each(shard, |cells| {
             let mut places: Vec<_> = cells
+                .filter(|&(token, cell)| token.0 >> CURSOR_SHIFT >= cursor && wants(token, cell))
                 .map(|(token, cell)| (token.0 >> CURSOR_SHIFT, cell))
-                .filter(|&(place, cell)| place >= cursor && is_live(cell, now))
                 .collect();
             if places.len() > wanted {
                 let (_, &mut (last, _), _) =
@@ -126,7 +151,7 @@ impl Store {
                     break;
                 }
                 visited += 1;
-                if !visit(View(cell)) {
+                if !visit(cell) {
                     (last, more) = (place, false);
                 }
             }

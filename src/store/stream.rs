@@ -24,8 +24,10 @@ impl Store {
             });
             for key in foreign {
                 let entry = self.table.entry(self.hash(&key), &key);
-                if let Some(stamp) = entry.cell().map(|cell| cell.version().stamp) {
+                let there = entry.cell().map(|cell| (cell.version().stamp, cell.death().is_some()));
+                if let Some((stamp, is_dead)) = there {
                     self.remove(entry, stamp);
+                    self.note_dropped(is_dead);
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! shown anyway.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::store::memory::Memory;
 use crate::store::table::Taken;
@@ -73,6 +74,7 @@ impl Store {
     /// Takes everything out. What is dropped later is large: let a thread do it that serves nobody.
     pub fn clear(&self) -> Garbage {
         let taken = (0..self.table.shards()).map(|shard| self.table.take(shard)).collect();
+        self.dead.store(0, Ordering::Relaxed);
         Garbage { taken, memory: Arc::clone(&self.memory) }
     }
 }

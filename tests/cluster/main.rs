@@ -20,3 +20,4 @@ mod patience;
 mod serving;
 mod strangers;
 mod topology;
+mod walks;

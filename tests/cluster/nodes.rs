@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use annulus::client::{Client as NativeClient, Operations, Options};
+use annulus::client::{Client as NativeClient, Options};
 use annulus::types::Level;
 
 use crate::harness::{Client, Process, Reply, wait_until};

@@ -15,7 +15,8 @@ use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_han
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
 use annulus::protocol::page::PageWriter;
 use annulus::protocol::peer::{
-    PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry, encode_proposal,
+    PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry, encode_list,
+    encode_proposal,
 };
 use annulus::protocol::preamble::{
     PREAMBLE_BYTES, decode_greeting, decode_preamble, encode_greeting, encode_preamble,
@@ -156,6 +157,12 @@ pub(crate) fn peer_message(bytes: &[u8]) {
         }
         Ok(PeerMessage::Proposal(proposal)) => is_canonical(frame, |out| encode_proposal(&proposal, out)),
         Ok(PeerMessage::Fetch(fetch)) => is_canonical(frame, |out| encode_fetch(&fetch, out)),
+        Ok(PeerMessage::List(list)) => is_canonical(frame, |out| encode_list(&list, out)),
+        Ok(PeerMessage::Listing(listing)) => is_canonical(frame, |out| {
+            let mut writer = PageWriter::begin_listing(listing.operation, listing.keys, out);
+            listing.cells.iter().for_each(|(key, cell)| writer.push_key(key, &cell));
+            writer.finish_listing(listing.next);
+        }),
         Ok(PeerMessage::Page(page)) => is_canonical(frame, |out| {
             let mut writer = PageWriter::begin(page.operation, page.latest, out);
             page.cells.iter().for_each(|(key, cell)| writer.push(key, &cell));

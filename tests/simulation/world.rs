@@ -344,7 +344,9 @@ impl<const BUG: usize> World<BUG> {
             }
             PeerMessage::Fetch(fetch) => self.hand_over(to, from, from_life, &fetch),
             PeerMessage::Page(page) => self.take_page(to, from, &page),
-            PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
+            PeerMessage::Heartbeat(_) | PeerMessage::List(_) | PeerMessage::Listing(_) => {
+                unreachable!("nobody watches links or walks round the ring in the simulation")
+            }
         }
     }
 

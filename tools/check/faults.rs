@@ -122,9 +122,9 @@ fn start(
     let count = usize::from(options.nodes);
     let mut proxies = Vec::new();
     let mut places = Vec::new();
-    for (node, pair) in free_addresses(2 * count)?.chunks_exact(2).enumerate() {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let place = Place { clients: pair[0], peers: pair[1], advertised: listener.local_addr()? };
+    for (node, three) in free_addresses(3 * count)?.chunks_exact(3).enumerate() {
+        let listener = TcpListener::bind(three[2])?;
+        let place = Place { clients: three[0], peers: three[1], advertised: three[2] };
         proxies.push(Proxy::start(listener, place.peers, node, passages)?);
         places.push(place);
     }

@@ -25,7 +25,7 @@ pub(super) fn ask(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resul
 type Section = fn(&mut String, &Engine, &Recorder);
 
 /// Sections by name; those that are shown when none is asked for come with `true`.
-const SECTIONS: [(&str, bool, Section); 9] = [
+const SECTIONS: [(&str, bool, Section); 10] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
@@ -33,6 +33,7 @@ const SECTIONS: [(&str, bool, Section); 9] = [
     ("commandstats", false, command_stats),
     ("errorstats", true, error_stats),
     ("latencystats", false, latency_stats),
+    ("replication", true, replication),
     ("cluster", true, cluster),
     ("keyspace", true, keyspace),
 ];
@@ -62,7 +63,7 @@ fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
 
 fn server(text: &mut String, engine: &Engine, _merged: &Recorder) {
     line(text, "redis_version", COMPATIBLE_VERSION);
-    line(text, "redis_mode", "standalone");
+    line(text, "redis_mode", if engine.shared.roster.is_some() { "cluster" } else { "standalone" });
     line(text, "annulus_version", env!("CARGO_PKG_VERSION"));
     line(text, "os", std::env::consts::OS);
     line(text, "arch_bits", usize::BITS);
@@ -172,9 +173,18 @@ fn error_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
     }
 }
 
+fn replication(text: &mut String, engine: &Engine, _merged: &Recorder) {
+    // For clients of Redis: every node takes writes, and none follows another.
+    line(text, "role", "master");
+    line(text, "connected_slaves", 0);
+    let Some(cluster) = describe(engine) else { return };
+    line(text, "replicas_of_each_key", cluster.copies.min(cluster.nodes.len() as u8));
+    line(text, "movement_awaits", cluster.movement.map_or(0, |movement| movement.awaited.len()));
+}
+
 fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
-    // For clients of Redis: none of them is ever told to go elsewhere.
-    line(text, "cluster_enabled", 0);
+    // For clients of Redis Cluster; none of them is ever told to go elsewhere.
+    line(text, "cluster_enabled", u8::from(engine.shared.roster.is_some()));
     let (Some(cluster), Some(replication)) = (describe(engine), &engine.replication) else {
         return;
     };

@@ -1,12 +1,14 @@
 //! Commands on keys whatever they hold: DEL, EXISTS, SCAN and their kin.
 
+use crate::cluster::walk::CURSOR_SHIFT;
 use crate::config::turn;
 use crate::operation::Effect;
 use crate::operation::glob;
-use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
+use crate::protocol::resp::{RespVersion, reply};
 use crate::server::commands::numbers::integer;
 use crate::server::commands::{CommandError, Context};
+use crate::server::replication::Purpose;
 
 /// Cells that are freed in the event loop: some 100 microseconds' worth.
 const FREED_AT_ONCE_MAX: usize = 4096;
@@ -50,11 +52,16 @@ pub(super) fn dbsize(context: &mut Context<'_>, _arguments: &Arguments<'_>) -> R
     Ok(())
 }
 
-pub(super) fn flush(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+fn check_flush(arguments: &Arguments<'_>) -> Result<(), CommandError> {
     let known = |option: &[u8]| option.eq_ignore_ascii_case(b"SYNC") || option.eq_ignore_ascii_case(b"ASYNC");
     if arguments.len() > 2 || !arguments.get(1).is_none_or(known) {
         return Err(CommandError::Syntax);
     }
+    Ok(())
+}
+
+pub(super) fn flush(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
+    check_flush(arguments)?;
     let garbage = context.engine.shared.store.clear();
     context.engine.ends_turn = true;
     if garbage.cells() <= FREED_AT_ONCE_MAX {
@@ -72,49 +79,78 @@ pub(super) fn flush(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Res
 }
 
 /// What SCAN was told beside the cursor.
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    count: usize,
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pattern: Option<Box<[u8]>>,
+    pub(crate) count: usize,
     /// Whether keys of the wanted type can exist at all.
     strings: bool,
 }
 
-impl<'a> ScanOptions<'a> {
-    fn parse(arguments: &Arguments<'a>) -> Result<Self, CommandError> {
-        let mut options = Self { pattern: None, count: 10, strings: true };
+impl Wanted {
+    fn parse(arguments: &Arguments<'_>) -> Result<Self, CommandError> {
+        let mut wanted = Self { pattern: None, count: 10, strings: true };
         let mut index = 2;
         while let Some(option) = arguments.get(index) {
             let value = arguments.get(index + 1).ok_or(CommandError::Syntax)?;
             match option.to_ascii_uppercase().as_slice() {
-                b"MATCH" => options.pattern = Some(value),
+                b"MATCH" => wanted.pattern = Some(value.into()),
                 b"COUNT" => {
                     let count = integer(value)?;
                     if count < 1 {
                         return Err(CommandError::Syntax);
                     }
-                    options.count = usize::try_from(count).unwrap_or(usize::MAX).min(turn::PAGE_KEYS_MAX);
+                    wanted.count = usize::try_from(count).unwrap_or(usize::MAX).min(turn::PAGE_KEYS_MAX);
                 }
-                b"TYPE" => options.strings = value.eq_ignore_ascii_case(b"string"),
+                b"TYPE" => wanted.strings = value.eq_ignore_ascii_case(b"string"),
                 _ => return Err(CommandError::Syntax),
             }
             index += 2;
         }
-        Ok(options)
+        Ok(wanted)
     }
 
-    fn wants(&self, key: &[u8]) -> bool {
-        self.strings && self.pattern.is_none_or(|pattern| glob::matches(pattern, key))
+    pub(crate) fn wants(&self, key: &[u8]) -> bool {
+        self.strings && self.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
     }
 }
 
+/// What a command about all keys is for in a cluster, and where it begins; `None` if it is none.
+pub(crate) fn walk(
+    name: &str,
+    arguments: &Arguments<'_>,
+    version: RespVersion,
+) -> Option<Result<(Purpose, u64), CommandError>> {
+    let keys = || Purpose::Keys { pattern: arguments[1].into(), found: Vec::new(), count: 0 };
+    let begun = match name {
+        "scan" => {
+            cursor(&arguments[1]).and_then(|cursor| Ok((Purpose::Scan(Wanted::parse(arguments)?), cursor)))
+        }
+        "keys" => Ok((keys(), 0)),
+        "dbsize" => Ok((Purpose::Count, 0)),
+        "randomkey" => {
+            let anywhere = fastrand::u64(..) >> CURSOR_SHIFT;
+            Ok((Purpose::Random { version, turned: false }, anywhere))
+        }
+        "flushall" | "flushdb" => {
+            check_flush(arguments).map(|()| (Purpose::Flush { missing: 0, failed: false }, 0))
+        }
+        _ => return None,
+    };
+    Some(begun)
+}
+
+fn cursor(text: &[u8]) -> Result<u64, CommandError> {
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(CommandError::Cursor)
+}
+
 pub(super) fn scan(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(), CommandError> {
-    let cursor = std::str::from_utf8(&arguments[1]).ok().and_then(|text| text.parse::<u64>().ok());
-    let cursor = cursor.ok_or(CommandError::Cursor)?;
-    let options = ScanOptions::parse(arguments)?;
+    let cursor = cursor(&arguments[1])?;
+    let wanted = Wanted::parse(arguments)?;
     let engine = &*context.engine;
     let (mut keys, mut count) = (Vec::new(), 0);
-    let page = engine.shared.store.scan(cursor, options.count, engine.clock.wall(), |view| {
-        if options.wants(view.key()) {
+    let page = engine.shared.store.scan(cursor, wanted.count, engine.clock.wall(), |view| {
+        if wanted.wants(view.key()) {
             reply::bulk(&mut keys, view.key());
             count += 1;
         }

@@ -21,6 +21,7 @@ mod numbers;
 mod objects;
 mod ranges;
 mod several;
+mod slots;
 mod strings;
 
 use std::num::NonZeroUsize;
@@ -41,6 +42,7 @@ pub(crate) use client_filter::ClientFilter;
 pub(crate) use clients::describe;
 pub(crate) use error::CommandError;
 pub(crate) use info::{info, latencies, stats_counters};
+pub(crate) use keys::{Wanted, walk};
 pub(crate) use level::{AT, Leveled};
 pub(crate) use strings::{check_sizes, plain_write};
 

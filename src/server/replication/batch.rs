@@ -13,7 +13,7 @@ use crate::protocol::client::{BatchWriter, encode_protocol_error, encode_refused
 use crate::server::engine::Engine;
 use crate::server::native::operation_of;
 use crate::server::replication::conversation::Combine;
-use crate::server::replication::outbox::{Shape, Waiter};
+use crate::server::replication::outbox::{Shape, Waiter, Waiting};
 use crate::server::replication::requests::{Begun, Client, NOT_OFFERED, want_of};
 
 const TWICE: &str =
@@ -89,7 +89,8 @@ pub(super) fn begin(
                     shape: Shape::Native(id),
                 };
                 let hash = engine.shared.store.hash(key);
-                replication.begin(&engine.shared, waiter, key, hash, wanted, &action);
+                let (shared, waiting) = (&engine.shared, Waiting::Client(waiter));
+                replication.begin(shared, waiting, key, hash, wanted, &action);
             }
             (Some(_), _) => known.push((part, refused(engine, id, &request, TWICE))),
             (None, _) if request == Request::Ping => {

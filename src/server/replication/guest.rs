@@ -19,6 +19,7 @@ use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
 use crate::server::replication::errands::OwnedProposal;
 use crate::server::replication::streaming::hand_over;
+use crate::server::replication::walks::list_for;
 use crate::server::roster::Roster;
 use crate::store::Store;
 use crate::types::{NodeNumber, Timestamp, WallTime};
@@ -123,13 +124,18 @@ impl Guest {
                 hand_over(self.node, &fetch, roster, replica, view, store, output);
                 Ok(())
             }
+            PeerMessage::List(list) => {
+                list_for(&list, replica, view, store, output);
+                Ok(())
+            }
             PeerMessage::Heartbeat(Heartbeat::Call) => {
                 encode_heartbeat(Heartbeat::Response, output);
                 Ok(())
             }
-            PeerMessage::Answer(_) | PeerMessage::Page(_) | PeerMessage::Heartbeat(Heartbeat::Response) => {
-                Err(LinkError::Misplaced)
-            }
+            PeerMessage::Answer(_)
+            | PeerMessage::Page(_)
+            | PeerMessage::Listing(_)
+            | PeerMessage::Heartbeat(Heartbeat::Response) => Err(LinkError::Misplaced),
         })?;
         self.wire.flush()?;
         Ok(ended.map(|_| Welcome::Stays)?)

@@ -15,9 +15,11 @@ mod conversation;
 mod errands;
 mod guest;
 mod judge;
+mod links;
 mod outbox;
 mod requests;
 mod streaming;
+mod walks;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
@@ -39,8 +41,7 @@ use crate::config::{
 };
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
-use crate::protocol::handshake::{Handshake, LinkRefusal};
-use crate::protocol::peer::{Heartbeat, PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::server::control;
 use crate::server::engine::Shared;
 use crate::server::link::{Change, Link, LinkError};
@@ -53,12 +54,14 @@ pub(crate) use conversation::Conversation;
 pub(crate) use errands::Errand;
 pub(crate) use outbox::{Finished, OperationResult};
 pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
+pub(crate) use walks::Purpose;
 
 use errands::OwnedProposal;
 use guest::{Guest, Host, Welcome};
 use judge::{CHANGE_OVERHEAD_BYTES_MAX, Judge};
 use outbox::{Outbox, Waiting};
 use streaming::Recovering;
+use walks::Walks;
 
 /// Tokens from here on are of links to other nodes, by number.
 pub(crate) const LINKS: usize = 1 << 62;
@@ -94,6 +97,8 @@ pub(crate) struct Replication {
     proposals: Vec<(usize, u64, OwnedProposal)>,
     /// How it gets back what it lost, if it did and this worker sees to it.
     recovery: Option<Recovering>,
+    /// What is about all keys.
+    walks: Walks,
     /// Who waits for what other workers propose.
     tickets: Slab<Waiting>,
     listener: TcpListener,
@@ -153,6 +158,7 @@ impl Replication {
             guests_seen: 0,
             proposals: Vec::new(),
             recovery: None,
+            walks: Walks::default(),
             tickets: Slab::new(),
             listener,
             accepting: false,
@@ -257,6 +263,8 @@ impl Replication {
             || !self.outbox.finished.is_empty()
             || self.accepting
             || !self.queued.is_empty()
+            || self.walks.is_ready()
+            || !self.outbox.removed.is_empty()
             || self.links.iter().flatten().any(Link::has_more);
         if to_send || to_read {
             return Duration::ZERO;
@@ -285,6 +293,7 @@ impl Replication {
         self.attend_links(now, registry, store, wall);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);
+        self.go_on_walking(shared, now, wall);
         // What is answered here may order more of the own replica.
         while self.serve_own(wall, store) {}
         self.send(now);
@@ -293,6 +302,7 @@ impl Replication {
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
             self.guests.retain(|_, guest| !guest.is_late(now));
+            self.walks.look_at_all();
         }
         if self.recovery.as_ref().is_some_and(|recovering| recovering.is_due(now)) {
             self.fetch(now);
@@ -374,52 +384,6 @@ impl Replication {
         }
     }
 
-    fn attend_links(&mut self, now: Timestamp, registry: &Registry, store: &Store, wall: WallTime) {
-        let mut pages = 0;
-        for number in 0..self.links.len() {
-            let node = NodeNumber(number as u16);
-            let Some(link) = &mut self.links[number] else { continue };
-            let expects = |theirs: &Handshake| {
-                if theirs.node == node { self.roster.accept(theirs) } else { Err(LinkRefusal::Node) }
-            };
-            let change = link.attend(now, registry, &self.roster.own, expects);
-            let understood = match link.wire() {
-                None => Ok(()),
-                Some(wire) => {
-                    let (coordinator, outbox) = (&mut self.coordinator, &mut self.outbox);
-                    let (recovering, roster) = (&mut self.recovery, &self.roster);
-                    wire.frames(&self.limits, |frame, _| match decode_peer(frame, &self.limits)? {
-                        PeerMessage::Answer(answer) => {
-                            coordinator.answer(node, &answer, outbox);
-                            Ok(())
-                        }
-                        // That it came is all that it says.
-                        PeerMessage::Heartbeat(Heartbeat::Response) => Ok(()),
-                        PeerMessage::Page(page) => {
-                            pages += 1;
-                            if let Some(recovering) = recovering.as_mut() {
-                                recovering.take(now, node, &page, roster, store, wall);
-                            }
-                            Ok(())
-                        }
-                        PeerMessage::Inquiry(_)
-                        | PeerMessage::Fetch(_)
-                        | PeerMessage::Proposal(_)
-                        | PeerMessage::Heartbeat(Heartbeat::Call) => Err(LinkError::Misplaced),
-                    })
-                }
-            };
-            self.note_change(node, change);
-            if let (Err(error), Some(link)) = (understood, &mut self.links[number]) {
-                let change = link.lose(now, &error);
-                self.note_change(node, change);
-            }
-        }
-        if pages > 0 {
-            self.go_on_recovering(now);
-        }
-    }
-
     /// Lets the own replica answer what the coordinator asked of it; `false` if it asked nothing.
     fn serve_own(&mut self, wall: WallTime, store: &Store) -> bool {
         let own = self.roster.own.node;
@@ -450,35 +414,6 @@ impl Replication {
             return false;
         }
         true
-    }
-
-    fn send(&mut self, now: Timestamp) {
-        for number in 0..self.links.len() {
-            if let Some(link) = &mut self.links[number] {
-                let change = link.send(&mut self.outbox.staged[number], now);
-                self.note_change(NodeNumber(number as u16), change);
-            }
-        }
-    }
-
-    /// Goes on with a link that came up, or without one that was lost.
-    fn note_change(&mut self, node: NodeNumber, change: Change) {
-        if change == Change::None {
-            return;
-        }
-        let up = change == Change::Up;
-        self.view.set_reachable(node, up);
-        self.roster.note_link(node, up);
-        let outbox = &mut self.outbox;
-        self.coordinator.adopt(Arc::new(self.view.clone()), outbox);
-        if let Some(recovering) = self.recovery.as_mut().filter(|_| !up) {
-            recovering.machine.link_lost(node);
-        }
-        if !up {
-            self.outbox.staged[usize::from(node.0)].clear();
-            let outbox = &mut self.outbox;
-            self.coordinator.link_lost(node, outbox);
-        }
     }
 }
 

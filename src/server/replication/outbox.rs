@@ -87,6 +87,8 @@ pub(super) enum Waiting {
     Client(Waiter),
     /// Another node or worker, on behalf of a client of its own.
     Asker(Asker),
+    /// The walk of this slot, which has a key removed, since then.
+    Walk { slot: usize, begun: Timestamp },
 }
 
 /// Orders that wait.
@@ -101,6 +103,8 @@ pub(crate) struct Outbox {
     pub(super) finished: Vec<Finished>,
     /// Their bytes.
     pub(super) bytes: Vec<u8>,
+    /// By whose walk keys were removed, and whether they were.
+    pub(super) removed: Vec<(usize, bool)>,
     /// The wall time, for what is answered relative to it.
     pub(super) wall_ms: u64,
 }
@@ -109,8 +113,8 @@ impl Outbox {
     pub(super) fn new(nodes: usize, judge: Judge) -> Self {
         let staged = (0..nodes).map(|_| Vec::new()).collect();
         let (finished, bytes) = (Vec::new(), Vec::new());
-        let (waiting, answers) = (Slab::new(), Vec::new());
-        Self { staged, waiting, answers, judge, finished, bytes, wall_ms: 0 }
+        let (waiting, answers, removed) = (Slab::new(), Vec::new(), Vec::new());
+        Self { staged, waiting, answers, judge, finished, bytes, removed, wall_ms: 0 }
     }
 
     /// Makes room for messages to nodes of numbers below `nodes`.
@@ -121,8 +125,8 @@ impl Outbox {
     }
 
     /// Remembers whom a reply is for.
-    pub(super) fn expect(&mut self, waiter: Waiter) -> ClientTag {
-        ClientTag(self.waiting.insert(Waiting::Client(waiter)) as u64)
+    pub(super) fn expect(&mut self, waiting: Waiting) -> ClientTag {
+        ClientTag(self.waiting.insert(waiting) as u64)
     }
 
     /// Tells whoever waits what became of a proposal that was made elsewhere.
@@ -130,6 +134,11 @@ impl Outbox {
         match waiting {
             Waiting::Asker(asker) => {
                 self.answers.push((asker.destination, answer_to(&asker, *verdict)));
+            }
+            Waiting::Walk { slot, .. } => {
+                let done = |reply: &[u8]| !reply.starts_with(b"-");
+                self.removed
+                    .push((slot, matches!(*verdict, Verdict::Told(Told::Done(reply)) if done(reply))));
             }
             Waiting::Client(waiter) => match *verdict {
                 Verdict::Told(Told::Done(reply)) => self.tell(waiter, reply),
@@ -145,7 +154,7 @@ impl Outbox {
         }
     }
 
-    fn tell(&mut self, waiter: Waiter, reply: &[u8]) {
+    pub(super) fn tell(&mut self, waiter: Waiter, reply: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(reply);
         let bytes = start..self.bytes.len();
@@ -153,7 +162,7 @@ impl Outbox {
     }
 
     #[inline]
-    fn reply(&mut self, waiter: Waiter, outcome: &Outcome<'_>) {
+    pub(super) fn reply(&mut self, waiter: Waiter, outcome: &Outcome<'_>) {
         let start = self.bytes.len();
         let result = match *outcome {
             Outcome::Done(_) => OperationResult::Done,
@@ -183,6 +192,14 @@ impl Orders for Outbox {
             (Waiting::Asker(asker), order) => {
                 let answer = order.as_answer().map(|(_, verdict)| answer_to(&asker, verdict));
                 self.answers.extend(answer.map(|answer| (asker.destination, answer)));
+            }
+            (Waiting::Walk { slot, .. }, order) => {
+                let done = match order {
+                    Order::Told { reply, .. } => !reply.starts_with(b"-"),
+                    Order::Reply { outcome, .. } => matches!(outcome, Outcome::Done(_)),
+                    _ => false,
+                };
+                self.removed.push((slot, done));
             }
             (Waiting::Client(_), _) => {}
         }

@@ -2,8 +2,8 @@
 //!
 //! Invariant: a request either begins in whole, or is answered at once by its connection's worker, or waits for those
 //! before it; nothing is half begun. What depends on what a key holds is agreed on by its replicas, whatever level its
-//! connection has; what is about several keys at once, or about all, is refused: a weaker promise under the same name
-//! would be worse than none.
+//! connection has; what is atomic across several keys is refused: a weaker promise under the same name would be worse
+//! than none.
 
 use std::collections::HashSet;
 
@@ -23,6 +23,7 @@ use crate::server::replication::batch;
 use crate::server::replication::conversation::Combine;
 use crate::server::replication::judge::{self, CHANGE_OVERHEAD_BYTES_MAX};
 use crate::server::replication::outbox::{Shape, Waiter, Waiting};
+use crate::server::replication::walks::Purpose;
 use crate::types::{KeyHash, Level, WallTime};
 
 /// What became of a request.
@@ -141,26 +142,73 @@ fn begin_at(
     arguments: &Arguments<'_>,
     hash: KeyHash,
 ) -> Begun {
+    if let Some(begun) = begin_walk_of(engine, client, command, operation, arguments) {
+        return begun;
+    }
     let planned = match command.access {
         Access::None => Ok(None),
-        // It counts what this node holds.
-        Access::Read if command.name == "dbsize" => Ok(None),
         _ => plan(engine, client.connection.session.resp, chosen, command, arguments).map(Some),
     };
     let plan = match planned {
         Ok(Some(plan)) => plan,
         _ if client.is_under_way() => return Begun::Later,
         Ok(None) => return Begun::Local,
-        Err(wrong) => {
-            engine.recorder.count(operation);
-            engine.recorder.error(crate::metrics::ErrorKind::Command, Some(operation));
-            if !client.silent {
-                reply::error(client.out.bytes(), wrong);
-            }
-            return Begun::Yes;
-        }
+        Err(wrong) => return refuse(engine, client, operation, wrong),
     };
     carry_out(engine, client, operation, &plan, hash, chosen.level)
+}
+
+fn refuse(engine: &mut Engine, client: &mut Client<'_>, operation: u16, wrong: Wrong) -> Begun {
+    engine.recorder.count(operation);
+    engine.recorder.error(crate::metrics::ErrorKind::Command, Some(operation));
+    if !client.silent {
+        reply::error(client.out.bytes(), wrong);
+    }
+    Begun::Yes
+}
+
+/// Begins a command about all keys, if it is one.
+fn begin_walk_of(
+    engine: &mut Engine,
+    client: &mut Client<'_>,
+    command: &Command,
+    operation: u16,
+    arguments: &Arguments<'_>,
+) -> Option<Begun> {
+    if !commands::fits(command, arguments.len()) {
+        // It is refused for that, as the others are.
+        return None;
+    }
+    let walk = commands::walk(command.name, arguments, client.connection.session.resp)?;
+    if client.is_under_way() {
+        return Some(Begun::Later);
+    }
+    Some(match walk {
+        Ok((purpose, cursor)) => begin_walk(engine, client, operation, purpose, cursor),
+        Err(error) => refuse(engine, client, operation, error.text(command.name)),
+    })
+}
+
+/// Begins what is about all keys. Nothing else of the connection is under way, and nothing begins before it has ended.
+fn begin_walk(
+    engine: &mut Engine,
+    client: &mut Client<'_>,
+    operation: u16,
+    purpose: Purpose,
+    cursor: u64,
+) -> Begun {
+    let connection = &mut *client.connection;
+    let conversation = connection.conversation.get_or_insert_default();
+    let sequence = conversation.add(None, Combine::One, 1, client.silent);
+    let Some(replication) = &mut engine.replication else { return Begun::Local };
+    let shape = match purpose {
+        Purpose::NativeScan { id, .. } => Shape::Native(id),
+        _ => Shape::Raw,
+    };
+    let (connection, session) = (client.slot, connection.session.id);
+    let waiter = Waiter { connection, session, sequence, part: 0, operation, begun: engine.now, shape };
+    replication.begin_walk(&engine.shared, waiter, purpose, cursor);
+    Begun::Yes
 }
 
 /// Begins a request of the native protocol.
@@ -175,6 +223,13 @@ pub(crate) fn begin_native(
     match envelope.request {
         Request::Ping | Request::Stats | Request::Cluster | Request::Authenticate { .. } => {
             return if client.is_under_way() { Begun::Later } else { Begun::Local };
+        }
+        Request::Scan { cursor, count } => {
+            if client.is_under_way() {
+                return Begun::Later;
+            }
+            let purpose = Purpose::NativeScan { id: envelope.id, count };
+            return begin_walk(engine, client, operation, purpose, cursor);
         }
         Request::Batch(batch) => return batch::begin(engine, client, envelope, batch, operation, limits),
         _ => {}
@@ -237,7 +292,7 @@ pub(crate) fn begin_other(client: &Client<'_>) -> Begun {
 
 /// Why what is about more than a key is refused.
 pub(super) const NOT_OFFERED: &str =
-    "this is about several keys at once, or about all, which a cluster does not offer yet: ask about one key";
+    "this is about several keys at once, which a cluster does not offer: ask about one key";
 
 fn not_offered() -> Wrong {
     format!("UNAVAILABLE {NOT_OFFERED}").into()
@@ -272,7 +327,7 @@ fn carry_out(
             begun: engine.now,
             shape: plan.shape,
         };
-        replication.begin(&engine.shared, waiter, key, hash, level, want);
+        replication.begin(&engine.shared, Waiting::Client(waiter), key, hash, level, want);
     }
     Begun::Yes
 }
@@ -372,7 +427,7 @@ fn whole<'a>(
 }
 
 /// The command of these words as a change.
-fn change(version: RespVersion, words: &[&[u8]]) -> Vec<u8> {
+pub(super) fn change(version: RespVersion, words: &[&[u8]]) -> Vec<u8> {
     let mut change = Vec::new();
     judge::change_of_words(version, words.len(), words.iter().copied(), &mut change);
     change
@@ -382,7 +437,7 @@ impl super::Replication {
     pub(super) fn begin(
         &mut self,
         shared: &Shared,
-        waiter: Waiter,
+        waiting: Waiting,
         key: &[u8],
         hash: KeyHash,
         level: Level,
@@ -395,13 +450,18 @@ impl super::Replication {
                 let remaining_ms = self.coordinator.timeout_ms();
                 let (epoch, change) = (self.view.epoch, Some(change.as_slice()));
                 let proposal = Proposal { operation, epoch, remaining_ms, key, change };
-                return self.propose_here(shared, Waiting::Client(waiter), hash, &proposal);
+                return self.propose_here(shared, waiting, hash, &proposal);
             }
             Want::Change(change) => Action::Change { change },
         };
+        let begun = match &waiting {
+            Waiting::Client(waiter) => waiter.begun,
+            Waiting::Walk { begun, .. } => *begun,
+            Waiting::Asker(_) => self.turns_at[0],
+        };
         let outbox = &mut self.outbox;
-        let client = outbox.expect(waiter);
+        let client = outbox.expect(waiting);
         let ask = Ask { client, key, hash, level, action };
-        self.coordinator.begin(waiter.begun, &ask, outbox);
+        self.coordinator.begin(begun, &ask, outbox);
     }
 }
