@@ -31,12 +31,9 @@ fn assert_full(client: &mut Client, keys: usize, bytes: usize) {
     }
 }
 
-/// Keys that a node has.
+/// Cells that a node has.
 fn held(cluster: &Cluster, node: usize) -> i64 {
-    match cluster.resp(node).call(&["DBSIZE"]) {
-        Reply::Integer(count) => count,
-        other => panic!("{other:?}"),
-    }
+    cluster.resp(node).info("cells").cast_signed()
 }
 
 /// Says that losses are accepted; returns whether that was done, and what was said.

@@ -106,7 +106,8 @@ pub(crate) fn stats_counters(engine: &Engine, merged: &Recorder) -> Vec<(&'stati
         ("expired", totals.expired),
         ("turns", totals.turns),
         ("buffered_bytes", totals.buffered_bytes),
-        ("keys", engine.shared.store.len() as u64),
+        ("keys", engine.shared.store.live_len() as u64),
+        ("dead_cells", engine.shared.store.len().saturating_sub(engine.shared.store.live_len()) as u64),
         ("memory_used_bytes", engine.shared.store.used_bytes()),
     ];
     counters.extend(ErrorKind::ALL.map(|kind| (error_counter(kind), merged.errors(kind))));
@@ -217,10 +218,14 @@ fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
 }
 
 fn keyspace(text: &mut String, engine: &Engine, _merged: &Recorder) {
-    let keys = engine.shared.store.len();
+    let store = &engine.shared.store;
+    let keys = store.live_len();
     if keys > 0 {
         let _ = write!(text, "db0:keys={keys}\r\n");
     }
+    // What says that a key was removed or outlived.
+    line(text, "dead_cells", store.len().saturating_sub(keys));
+    line(text, "cells", store.len());
 }
 
 /// Answers LATENCY HISTOGRAM: of each operation that ran, how many took at most so many microseconds, doubling.
