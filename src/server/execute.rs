@@ -123,14 +123,15 @@ impl Worker {
 
 #[inline]
 fn prefetch_slot(engine: &Engine, request: &Request) {
-    if let Some(hash) = request.hash {
+    // In a cluster the replicas look the key up, later: they fetch ahead themselves.
+    if let Some(hash) = request.hash.filter(|_| engine.replication.is_none()) {
         engine.shared.store.prefetch_slot(hash);
     }
 }
 
 #[inline]
 fn prefetch_cell(engine: &Engine, request: &Request) {
-    if let Some(hash) = request.hash {
+    if let Some(hash) = request.hash.filter(|_| engine.replication.is_none()) {
         engine.shared.store.prefetch_cell(hash);
     }
 }

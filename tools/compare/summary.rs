@@ -221,6 +221,7 @@ mod tests {
             row,
             pipeline: 16,
             phase: Phase {
+                longest_gap_ms: 0.0,
                 operations: 1,
                 hits: 1,
                 misses: 0,

@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_a_read_ends_in_is_kept_for_the_next() {
-        let (mut connection, mut peer) = connection(Resp);
+        let (mut connection, mut peer) = connection(Resp::default());
         let mut buffer = ReadBuffer::new::<Resp>(0, 0.0, None);
         connection.push(request(7));
         peer.write_all(b"$3\r\na").unwrap();
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_timed_from_when_its_last_request_was_encoded() {
-        let (mut connection, _peer) = connection(Resp);
+        let (mut connection, _peer) = connection(Resp::default());
         connection.push(request(0));
         connection.push(request(1));
         let times = Times { due: Instant::now(), sent: Instant::now() };

@@ -25,6 +25,7 @@ use crate::process::{Moment, Unreadable};
 use crate::report::{Phase, TargetLoss};
 use crate::schedule::{Arrivals, Schedule};
 use crate::search::Objective;
+use crate::served::Served;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::summary::{self, Ends};
@@ -196,6 +197,7 @@ impl<'a, D: Dialect> Crew<'a, D> {
         let (enough, spares) = (AtomicBool::new(false), Mutex::default());
         let interval = order.length.map_or(INTERVAL_MIN, |length| INTERVAL_MIN.max(length / INTERVALS));
         let count_from = begin + order.warm_up;
+        let served = Served::from(count_from);
         let stage = Stage {
             plan: order.plan,
             shape,
@@ -203,6 +205,7 @@ impl<'a, D: Dialect> Crew<'a, D> {
             until: order.length.map(|length| count_from + length),
             interval: self.settings.interval.unwrap_or(interval),
             enough: &enough,
+            served: &served,
             spares: &spares,
         };
         let mut gathered = Gathered {
@@ -219,7 +222,7 @@ impl<'a, D: Dialect> Crew<'a, D> {
         self.run_lanes(order, &stage, begin, &mut gathered, watch);
         let lanes = self.lanes.iter_mut().chain(&mut self.probe);
         self.losses.extend(lanes.flat_map(|lane| lane.losses.drain(..)));
-        self.summed(order, count_from, gathered, watch)
+        self.summed(order, &served, count_from, gathered, watch)
     }
 
     /// Runs the lanes, and the probe, each on a thread, and gathers what they tell.
@@ -286,6 +289,7 @@ impl<'a, D: Dialect> Crew<'a, D> {
     fn summed(
         &self,
         order: &Order,
+        served: &Served,
         count_from: Instant,
         gathered: Gathered,
         watch: &mut Watch<'_>,
@@ -306,7 +310,12 @@ impl<'a, D: Dialect> Crew<'a, D> {
                 _ => mix.operations(),
             };
             let phase = summary::phase(&sum, &ends, operations, &targets);
-            Phase { probe: probed.map(|tally| summary::probe(&tally)), series: watch.take_series(), ..phase }
+            Phase {
+                probe: probed.map(|tally| summary::probe(&tally)),
+                series: watch.take_series(),
+                longest_gap_ms: served.longest_gap(ended_at - count_from).as_secs_f64() * 1e3,
+                ..phase
+            }
         });
         Ok(Staged { phase, cut_short, failure: self.judged(&sum, failed).err(), sum })
     }

@@ -19,6 +19,7 @@ use crate::connection::{Broken, Connection, Read, ReadBuffer, Times};
 use crate::dialect::{Dialect, Outcome};
 use crate::plan::{Plan, Requests};
 use crate::schedule::{LATE, Schedule};
+use crate::served::Served;
 use crate::tally::{Shape, Tally};
 
 /// What connections are watched for.
@@ -42,6 +43,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) interval: Duration,
     /// Ends the stage early.
     pub(crate) enough: &'a AtomicBool,
+    /// When somebody was served last.
+    pub(crate) served: &'a Served,
     /// Tallies that nobody needs any more.
     pub(crate) spares: &'a Mutex<Vec<Tally>>,
 }
@@ -217,7 +220,7 @@ impl<'a, D: Dialect> Lane<'a, D> {
                 thread::yield_now();
             }
             for event in &events {
-                let turned = self.turn(event);
+                let turned = self.turn(event, stage.served);
                 self.tend(event.token().0, turned)?;
             }
         }
@@ -303,7 +306,7 @@ impl<'a, D: Dialect> Lane<'a, D> {
         Ok(())
     }
 
-    fn turn(&mut self, event: &Event) -> Result<(), Broken> {
+    fn turn(&mut self, event: &Event, served: &Served) -> Result<(), Broken> {
         let number = event.token().0;
         let Some(connection) = &mut self.connections[number] else { return Ok(()) };
         if event.is_writable() {
@@ -319,7 +322,7 @@ impl<'a, D: Dialect> Lane<'a, D> {
             if read == Read::Nothing {
                 return Ok(());
             }
-            self.take_replies(number)?;
+            self.take_replies(number, served)?;
             self.send(number)?;
             // A short read has emptied the socket, unless the peer has closed: then its end is still to be read.
             if read == Read::Short && !hung_up {
@@ -332,8 +335,9 @@ impl<'a, D: Dialect> Lane<'a, D> {
     }
 
     /// Takes the replies that were read from a connection, and prepares what follows from them.
-    fn take_replies(&mut self, number: usize) -> Result<(), Broken> {
+    fn take_replies(&mut self, number: usize, served: &Served) -> Result<(), Broken> {
         let now = Instant::now();
+        let mut succeeded = false;
         let Some(connection) = &mut self.connections[number] else { return Ok(()) };
         let outstanding = connection.outstanding;
         let mut rest = self.buffer.filled();
@@ -351,11 +355,15 @@ impl<'a, D: Dialect> Lane<'a, D> {
                 continue;
             }
             self.requests.settle(&answered);
+            succeeded |= reply.outcome != Outcome::Error;
             self.tally.record(connection.target, answered.place, reply.outcome, answered.times, now);
             if reply.outcome == Outcome::Error && self.tally.first_error.is_none() {
                 self.tally.first_error = Some((connection.target, connection.dialect.describe(bytes)));
             }
         };
+        if succeeded {
+            served.note(now);
+        }
         let over = outstanding - connection.outstanding;
         self.outstanding -= over;
         self.tally.reads += u64::from(over > 0);

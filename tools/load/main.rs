@@ -36,6 +36,7 @@ mod run;
 mod schedule;
 mod search;
 mod sending;
+mod served;
 mod settings;
 mod stop;
 mod summary;
@@ -99,9 +100,9 @@ fn run(options: &RunOptions, settings: &Settings) -> ExitCode {
         Err(error) => return fail(&Unwritable(output.hdr_log.as_deref(), &error), 1),
     };
     let report = match settings.protocol {
-        Protocol::Resp => run::run(settings, &Resp, &stop, &mut watch),
+        Protocol::Resp => run::run(settings, &Resp::new(settings.level, settings.wait), &stop, &mut watch),
         Protocol::Memcached => run::run(settings, &Memcached, &stop, &mut watch),
-        Protocol::Native => run::run(settings, &Native::default(), &stop, &mut watch),
+        Protocol::Native => run::run(settings, &Native::new(settings.level), &stop, &mut watch),
     };
     let log_failed = watch.end();
     if let Err(unwritable) = write(&report, output) {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use annulus::types::Level;
 use clap::{ArgGroup, Args, Parser};
 
 use crate::mix::{Mix, Workload};
@@ -85,6 +86,14 @@ pub(crate) struct ServerOptions {
     /// How to speak to them.
     #[arg(long, value_enum, default_value_t = Protocol::Resp)]
     pub(crate) protocol: Protocol,
+    /// Consistency level of every connection: one, quorum, all or linearizable; for Annulus alone [default: the
+    /// nodes'].
+    #[arg(long, value_parser = level)]
+    pub(crate) level: Option<Level>,
+    /// Send WAIT with so many replicas behind each write, and take both replies for one; for redis-server with
+    /// replicas.
+    #[arg(long, value_name = "REPLICAS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) wait: Option<u8>,
     /// File with the password to give before anything else. A line break at its end does not count.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<String>,
@@ -279,6 +288,10 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
         }
         _ => Err("expected a duration up to a day, as in 500us, 500ms, 10s or 2m"),
     }
+}
+
+fn level(text: &str) -> Result<Level, &'static str> {
+    Level::named(text.as_bytes()).ok_or("one, quorum, all or linearizable is needed")
 }
 
 #[cfg(test)]

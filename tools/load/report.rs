@@ -110,6 +110,9 @@ pub(crate) struct Phase {
     /// The phase in slices of time.
     #[serde(default)]
     pub(crate) series: Vec<Slice>,
+    /// The longest time in which no connection had a success.
+    #[serde(default)]
+    pub(crate) longest_gap_ms: f64,
     /// Processor time of the servers over operations; absent without `--server-pid`.
     pub(crate) server_cpu_us_per_operation: Option<f64>,
     /// Processor time of the generator over operations.

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use annulus::types::Level;
 use thiserror::Error;
 
 use crate::distribution::Distribution;
@@ -59,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) label: String,
     pub(crate) targets: Vec<Target>,
     pub(crate) protocol: Protocol,
+    pub(crate) level: Option<Level>,
+    pub(crate) wait: Option<u8>,
     pub(crate) password: Option<Vec<u8>>,
     pub(crate) keep_going: bool,
     pub(crate) server_pids: Vec<u32>,
@@ -107,6 +110,8 @@ pub(crate) enum Refused {
     NoPassword { path: String },
     #[error("--password-file: memcached's text protocol has no password")]
     NoPasswords,
+    #[error("--level is for Annulus' own protocol and RESP, --wait for RESP alone")]
+    NotSpoken,
     #[error("--arrivals is for an open loop; give --rate or --find-max")]
     NoRate,
 }
@@ -119,6 +124,11 @@ impl RunOptions {
         let open = sending.rate.is_some() || search.find_max;
         if sending.arrivals != Arrivals::Fixed && !open {
             return Err(Refused::NoRate);
+        }
+        if (servers.level.is_some() && servers.protocol == Protocol::Memcached)
+            || (servers.wait.is_some() && servers.protocol != Protocol::Resp)
+        {
+            return Err(Refused::NotSpoken);
         }
         let connections = sending.connections as usize;
         let threads = sending.threads as usize;
@@ -152,6 +162,8 @@ impl RunOptions {
             label: output.label.clone().unwrap_or(target),
             targets,
             protocol: servers.protocol,
+            level: servers.level,
+            wait: servers.wait,
             password: servers.password()?,
             keep_going: servers.keep_going,
             server_pids: servers.server_pids.clone(),

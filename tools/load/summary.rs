@@ -72,6 +72,7 @@ pub(crate) fn phase(sum: &Tally, ends: &Ends<'_>, operations: &[Operation], targ
         }),
         percentiles_us: percentiles_us(&all.latency_ns),
         series: Vec::new(),
+        longest_gap_ms: 0.0,
         server_cpu_us_per_operation: server_ns.map(|nanos| ends.per_operation_us(nanos, answered)),
         generator_cpu_us_per_operation: ends.per_operation_us(ends.end.own_nanos_since(ends.start), answered),
     }

@@ -147,6 +147,7 @@ impl Display for Phase {
                 probe.operations, probe.errors, latency.p50, latency.p99, latency.p99_9, latency.max
             )?;
         }
+        writeln!(formatter, "longest without success   {:.1} ms", self.longest_gap_ms)?;
         match self.server_cpu_us_per_operation {
             Some(cpu_us) => writeln!(formatter, "server CPU us/operation   {cpu_us:.3}")?,
             None => writeln!(formatter, "server CPU us/operation   unknown without --server-pid")?,

@@ -21,10 +21,9 @@ mod proposer;
 mod read;
 mod replicas;
 mod settle;
+mod timers;
 mod write;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ pub use orders::{Decided, Decision, Order, Orders, Question};
 use operation::{Ended, Operation, Progress};
 use proposer::{PROPOSERS, Proposers, Wanted};
 use replicas::Replicas;
+use timers::Timers;
 
 /// Whom a reply is for, chosen by the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,9 +86,6 @@ pub enum Action<'a> {
     Settle,
 }
 
-/// When an operation is to be looked at again.
-type Timer = Reverse<(Timestamp, u32, u32)>;
-
 /// The operations of one worker.
 pub struct Coordinator {
     view: Arc<View>,
@@ -97,7 +94,7 @@ pub struct Coordinator {
     random: fastrand::Rng,
     operations: Slab<Operation>,
     proposers: Proposers,
-    timers: BinaryHeap<Timer>,
+    timers: Timers,
     /// Buffers of operations that ended.
     spare: Vec<Vec<u8>>,
     rounds: u32,
@@ -127,7 +124,7 @@ impl Coordinator {
     #[must_use]
     pub fn new(view: Arc<View>, clock: HybridClock, config: CoordinatorConfig, seed: u64) -> Self {
         let random = fastrand::Rng::with_seed(seed);
-        let (operations, timers) = (Slab::new(), BinaryHeap::new());
+        let (operations, timers) = (Slab::new(), Timers::default());
         Self {
             view,
             clock,
@@ -221,7 +218,7 @@ impl Coordinator {
         self.with(slot, out, Operation::start);
         if let Some(operation) = self.operations.get(slot) {
             let timer = (now.after(self.config.patience), slot as u32, operation.incarnation);
-            self.timers.push(Reverse(timer));
+            self.timers.push(timer);
         }
     }
 
@@ -265,10 +262,7 @@ impl Coordinator {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut impl Orders) {
         self.now = now;
-        while let Some(&Reverse((at, slot, incarnation))) = self.timers.peek()
-            && at <= now
-        {
-            self.timers.pop();
+        while let Some((_, slot, incarnation)) = self.timers.pop_due(now) {
             let Some(operation) = self.operations.get(slot as usize) else { continue };
             if operation.incarnation != incarnation {
                 continue;
@@ -280,7 +274,7 @@ impl Coordinator {
             });
             if self.operations.contains(slot as usize) && !overdue {
                 let again = now.after(self.config.patience).min(deadline);
-                self.timers.push(Reverse((again, slot, incarnation)));
+                self.timers.push((again, slot, incarnation));
             }
         }
         if self.proposers.next_timeout().is_some_and(|at| at <= now) {
@@ -291,8 +285,7 @@ impl Coordinator {
     /// When `handle_timeout` wants to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
-        let operations = self.timers.peek().map(|&Reverse((at, ..))| at);
-        operations.into_iter().chain(self.proposers.next_timeout()).min()
+        self.timers.next().into_iter().chain(self.proposers.next_timeout()).min()
     }
 
     fn slots(&self) -> Vec<usize> {
@@ -380,7 +373,7 @@ impl Coordinator {
         self.with(slot, out, Operation::start);
         if let Some(operation) = self.operations.get(slot) {
             let at = self.now.after(self.config.patience);
-            self.timers.push(Reverse((at, slot as u32, operation.incarnation)));
+            self.timers.push((at, slot as u32, operation.incarnation));
         }
     }
 

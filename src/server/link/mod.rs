@@ -21,7 +21,7 @@ use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpos
 use crate::protocol::peer::{Heartbeat, encode_heartbeat};
 use crate::types::Timestamp;
 
-pub(crate) use wire::Wire;
+pub(crate) use wire::{TOGETHER_MAX, Wire};
 
 /// A link, from the side that asks.
 pub(crate) struct Link {

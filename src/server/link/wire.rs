@@ -30,6 +30,9 @@ pub(crate) struct Wire {
     read_closed: bool,
 }
 
+/// Frames that are looked at together.
+pub(crate) const TOGETHER_MAX: usize = 32;
+
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
@@ -129,11 +132,43 @@ impl Wire {
                 }
             }
         }
+        self.forget_used();
+        Ok(())
+    }
+
+    /// Lends the whole frames, [`TOGETHER_MAX`] at a time at most that what they need can be fetched ahead, until one
+    /// is refused.
+    ///
+    /// # Errors
+    /// What `use_frames` says, or that there is something that is no frame. The link is to be closed.
+    pub(crate) fn frames_together<E: From<crate::protocol::ProtocolError>>(
+        &mut self,
+        limits: &Limits,
+        mut use_frames: impl FnMut(&[Option<Frame<'_>>], &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        loop {
+            let (mut frames, mut count) = ([None; TOGETHER_MAX], 0);
+            while count < TOGETHER_MAX
+                && let Split::Frame(frame) = split_frame(&self.input[self.used..], limits)?
+            {
+                self.used += frame.bytes_total();
+                frames[count] = Some(frame);
+                count += 1;
+            }
+            if count == 0 {
+                break;
+            }
+            use_frames(&frames[..count], &mut self.output)?;
+        }
+        self.forget_used();
+        Ok(())
+    }
+
+    fn forget_used(&mut self) {
         self.input.drain(..std::mem::take(&mut self.used));
         if self.input.is_empty() {
             self.input.shrink_to(KEPT_BYTES_MAX);
         }
-        Ok(())
     }
 
     /// Gives the socket what it takes.

@@ -17,6 +17,7 @@ use crate::protocol::handshake::{
 use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat};
 use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
+use crate::server::replication::Together;
 use crate::server::replication::errands::OwnedProposal;
 use crate::server::replication::streaming::hand_over;
 use crate::server::replication::walks::list_for;
@@ -100,7 +101,7 @@ impl Guest {
         host: &Host<'_>,
         proposals: &mut Vec<OwnedProposal>,
     ) -> Result<Welcome, LinkError> {
-        let Host { roster, replica, view, store, wall, limits } = *host;
+        let Host { roster, store, limits, .. } = *host;
         let ended = self.wire.receive();
         if !self.welcomed {
             let Some(bytes) = self.wire.take::<HANDSHAKE_BYTES>() else {
@@ -110,32 +111,13 @@ impl Guest {
                 return Ok(Welcome::SpeaksOfTheCluster(theirs));
             }
         }
-        self.wire.frames(limits, |frame, output| match decode_peer(frame, limits)? {
-            PeerMessage::Inquiry(inquiry) => {
-                inquiry.task.version().into_iter().for_each(|version| roster.want(version.stamp.wall()));
-                replica.serve(&inquiry, store, wall, |answer| encode_answer(&answer, output));
-                Ok(())
+        let node = self.node;
+        self.wire.frames_together(limits, |frames, output| {
+            let mut together = Together::default();
+            for frame in frames.iter().flatten() {
+                together.add(decode_peer(*frame, limits)?, store);
             }
-            PeerMessage::Proposal(proposal) => {
-                proposals.push(OwnedProposal::of(&proposal));
-                Ok(())
-            }
-            PeerMessage::Fetch(fetch) => {
-                hand_over(self.node, &fetch, roster, replica, view, store, output);
-                Ok(())
-            }
-            PeerMessage::List(list) => {
-                list_for(&list, replica, view, store, output);
-                Ok(())
-            }
-            PeerMessage::Heartbeat(Heartbeat::Call) => {
-                encode_heartbeat(Heartbeat::Response, output);
-                Ok(())
-            }
-            PeerMessage::Answer(_)
-            | PeerMessage::Page(_)
-            | PeerMessage::Listing(_)
-            | PeerMessage::Heartbeat(Heartbeat::Response) => Err(LinkError::Misplaced),
+            together.messages(store).try_for_each(|message| serve(node, message, host, proposals, output))
         })?;
         self.wire.flush()?;
         Ok(ended.map(|_| Welcome::Stays)?)
@@ -172,4 +154,30 @@ impl Guest {
         self.welcomed = true;
         Ok(None)
     }
+}
+
+/// Does what another node asks, and appends the answer to `output`.
+fn serve(
+    node: NodeNumber,
+    message: &PeerMessage<'_>,
+    host: &Host<'_>,
+    proposals: &mut Vec<OwnedProposal>,
+    output: &mut Vec<u8>,
+) -> Result<(), LinkError> {
+    let Host { roster, replica, view, store, wall, .. } = *host;
+    match message {
+        PeerMessage::Inquiry(inquiry) => {
+            inquiry.task.version().into_iter().for_each(|version| roster.want(version.stamp.wall()));
+            replica.serve(inquiry, store, wall, |answer| encode_answer(&answer, output));
+        }
+        PeerMessage::Proposal(proposal) => proposals.push(OwnedProposal::of(proposal)),
+        PeerMessage::Fetch(fetch) => hand_over(node, fetch, roster, replica, view, store, output),
+        PeerMessage::List(list) => list_for(list, replica, view, store, output),
+        PeerMessage::Heartbeat(Heartbeat::Call) => encode_heartbeat(Heartbeat::Response, output),
+        PeerMessage::Answer(_)
+        | PeerMessage::Page(_)
+        | PeerMessage::Listing(_)
+        | PeerMessage::Heartbeat(Heartbeat::Response) => return Err(LinkError::Misplaced),
+    }
+    Ok(())
 }

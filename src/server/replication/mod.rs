@@ -44,11 +44,11 @@ use crate::protocol::Limits as FrameLimits;
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::server::control;
 use crate::server::engine::Shared;
-use crate::server::link::{Change, Link, LinkError};
+use crate::server::link::{Change, Link, LinkError, TOGETHER_MAX};
 use crate::server::roster::{Outlook, Roster};
 use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
-use crate::types::{Epoch, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
+use crate::types::{Epoch, KeyHash, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
 
 pub(crate) use conversation::Conversation;
 pub(crate) use errands::Errand;
@@ -384,6 +384,19 @@ impl Replication {
         }
     }
 
+    fn serve_own_inquiry(&mut self, message: &PeerMessage<'_>, wall: WallTime, store: &Store) {
+        let PeerMessage::Inquiry(inquiry) = message else { return };
+        inquiry.task.version().into_iter().for_each(|version| self.roster.want(version.stamp.wall()));
+        self.answer.clear();
+        let answer = &mut self.answer;
+        // Encoded, because what it borrows is under a lock that nothing may be sent under.
+        self.replica.serve(inquiry, store, wall, |verdict| encode_answer(&verdict, answer));
+        if let Some((PeerMessage::Answer(answer), _)) = next_message(&self.answer, &self.limits) {
+            let outbox = &mut self.outbox;
+            self.coordinator.answer(self.roster.own.node, &answer, outbox);
+        }
+    }
+
     /// Lets the own replica answer what the coordinator asked of it; `false` if it asked nothing.
     fn serve_own(&mut self, wall: WallTime, store: &Store) -> bool {
         let own = self.roster.own.node;
@@ -393,17 +406,19 @@ impl Replication {
             return false;
         }
         let mut rest = asked.as_slice();
-        while let Some((message, bytes)) = next_message(rest, &self.limits) {
-            rest = &rest[bytes..];
-            let PeerMessage::Inquiry(inquiry) = message else { continue };
-            inquiry.task.version().into_iter().for_each(|version| self.roster.want(version.stamp.wall()));
-            self.answer.clear();
-            let answer = &mut self.answer;
-            // Encoded, because what it borrows is under a lock that nothing may be sent under.
-            self.replica.serve(&inquiry, store, wall, |verdict| encode_answer(&verdict, answer));
-            if let Some((PeerMessage::Answer(answer), _)) = next_message(&self.answer, &self.limits) {
-                let outbox = &mut self.outbox;
-                self.coordinator.answer(own, &answer, outbox);
+        loop {
+            let mut together = Together::default();
+            while let Some((message, bytes)) =
+                next_message(rest, &self.limits).filter(|_| !together.is_full())
+            {
+                rest = &rest[bytes..];
+                together.add(message, store);
+            }
+            if together.is_empty() {
+                break;
+            }
+            for message in together.messages(store) {
+                self.serve_own_inquiry(message, wall, store);
             }
         }
         // What was ordered meanwhile stands in a new buffer; the old one is kept for the time after.
@@ -414,6 +429,52 @@ impl Replication {
             return false;
         }
         true
+    }
+}
+
+/// Messages whose cells are fetched ahead: those of inquiries about as many keys as may be in flight at once.
+struct Together<'a> {
+    messages: [Option<PeerMessage<'a>>; TOGETHER_MAX],
+    hashes: [KeyHash; TOGETHER_MAX],
+    count: usize,
+}
+
+impl Default for Together<'_> {
+    fn default() -> Self {
+        Self { messages: [None; TOGETHER_MAX], hashes: [KeyHash(0); TOGETHER_MAX], count: 0 }
+    }
+}
+
+impl<'a> Together<'a> {
+    fn is_full(&self) -> bool {
+        self.count == TOGETHER_MAX
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a message, and asks for the slot of its key.
+    #[inline]
+    fn add(&mut self, message: PeerMessage<'a>, store: &Store) {
+        if let PeerMessage::Inquiry(inquiry) = &message {
+            self.hashes[self.count] = store.hash(inquiry.key);
+            store.prefetch_slot(self.hashes[self.count]);
+        }
+        self.messages[self.count] = Some(message);
+        self.count += 1;
+    }
+
+    /// Asks for the cells, and lends the messages.
+    #[inline]
+    fn messages(&self, store: &Store) -> impl Iterator<Item = &PeerMessage<'a>> {
+        let messages = || self.messages[..self.count].iter().flatten();
+        for (message, hash) in messages().zip(self.hashes) {
+            if matches!(message, PeerMessage::Inquiry(_)) {
+                store.prefetch_cell(hash);
+            }
+        }
+        messages()
     }
 }
 

@@ -1,13 +1,14 @@
 //! Annulus' own protocol: a preamble, perhaps the password, then frames with ids, laid out by the library itself.
 //!
 //! Invariant: a reply is taken only when its frame is whole; answers may come in any order, and each tells by its id
-//! which request it answers. It chooses no level, condition or expiry, and reads no replies but those of its requests.
+//! which request it answers. It chooses no condition or expiry, and reads no replies but those of its requests.
 
 use annulus::message::{self, Condition, Envelope, ExpiryChange, RequestId};
 use annulus::protocol::Limits;
 use annulus::protocol::client::{decode_response, encode_request};
 use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::preamble::{Greeting, PREAMBLE_BYTES, Preamble, decode_greeting, encode_preamble};
+use annulus::types::Level;
 
 use super::{Dialect, Malformed, Outcome, Reply, Request};
 
@@ -22,9 +23,14 @@ pub(crate) struct Native {
     next_id: u32,
     greeted: bool,
     gives_password: bool,
+    level: Option<Level>,
 }
 
 impl Native {
+    pub(crate) fn new(level: Option<Level>) -> Self {
+        Self { level, ..Self::default() }
+    }
+
     fn greeting(&mut self, bytes: &[u8]) -> Result<Option<Reply>, Malformed> {
         let Some(&greeting) = bytes.first_chunk::<PREAMBLE_BYTES>() else { return Ok(None) };
         self.greeted = true;
@@ -54,7 +60,7 @@ impl Dialect for Native {
     const REPLY_OVERHEAD_BYTES: usize = 24;
 
     fn greet(&mut self, password: Option<&[u8]>, output: &mut Vec<u8>) -> usize {
-        output.extend_from_slice(&encode_preamble(Preamble { level: None }));
+        output.extend_from_slice(&encode_preamble(Preamble { level: self.level }));
         let Some(password) = password else { return 1 };
         self.gives_password = true;
         let request = message::Request::Authenticate { password };

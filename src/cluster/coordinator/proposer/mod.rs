@@ -8,11 +8,10 @@
 
 mod round;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::cluster::coordinator::replicas::Replicas;
-use crate::cluster::coordinator::{ClientTag, Order, Orders, Timer, Turn};
+use crate::cluster::coordinator::{ClientTag, Order, Orders, Timers, Turn};
 use crate::message::peer::Answer;
 use crate::message::{Outcome, Refusal};
 use crate::types::{KeyHash, NodeNumber, Timestamp};
@@ -46,7 +45,7 @@ pub(super) struct Proposers {
     places: HashMap<KeyHash, u32>,
     /// Those that have nothing to do, the longest first; and what tells the time they had something to do.
     idle: VecDeque<(u32, u32)>,
-    timers: BinaryHeap<Timer>,
+    timers: Timers,
     /// Changes that wait or are under way.
     count: usize,
 }
@@ -58,7 +57,7 @@ impl Proposers {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Timestamp> {
-        self.timers.peek().map(|&Reverse((at, ..))| at)
+        self.timers.next()
     }
 
     /// Takes on a change.
@@ -92,7 +91,7 @@ impl Proposers {
             && let Some(proposer) = self.proposers.get(slot as usize)
             && !proposer.is_idle()
         {
-            self.timers.push(Reverse((turn.now.after(turn.config.patience), slot, proposer.busy())));
+            self.timers.push((turn.now.after(turn.config.patience), slot, proposer.busy()));
         }
     }
 
@@ -123,10 +122,7 @@ impl Proposers {
 
     /// Does what is due.
     pub(super) fn handle_timeout<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
-        while let Some(&Reverse((at, slot, busy))) = self.timers.peek()
-            && at <= turn.now
-        {
-            self.timers.pop();
+        while let Some((_, slot, busy)) = self.timers.pop_due(turn.now) {
             let due = self.proposers.get(slot as usize).is_some_and(|proposer| proposer.busy() == busy);
             if !due {
                 continue;
@@ -134,7 +130,7 @@ impl Proposers {
             self.with(slot, turn, Proposer::hurry);
             let proposer = self.proposers.get(slot as usize);
             if proposer.is_some_and(|proposer| proposer.busy() == busy && !proposer.is_idle()) {
-                self.timers.push(Reverse((turn.now.after(turn.config.patience), slot, busy)));
+                self.timers.push((turn.now.after(turn.config.patience), slot, busy));
             }
         }
     }
