@@ -17,6 +17,7 @@ mod load;
 mod moves;
 mod nodes;
 mod patience;
+mod rolling;
 mod serving;
 mod strangers;
 mod topology;

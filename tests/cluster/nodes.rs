@@ -102,6 +102,11 @@ impl Cluster {
         self.nodes[node] = self.start_node(node, 0, &[]);
     }
 
+    /// The same, where its clients expect it.
+    pub(crate) fn restart_at(&mut self, node: usize, clients: SocketAddr) {
+        self.nodes[node] = self.start_node(node, 0, &["--listen", &clients.to_string()]);
+    }
+
     /// The same, where other nodes do not expect it.
     pub(crate) fn restart_elsewhere(&mut self, node: usize) {
         self.nodes[node] = self.start_node(node, 100, &[]);

@@ -315,7 +315,10 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
-        command.args(["node", "--listen", "127.0.0.1:0"]);
+        command.arg("node");
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         if !arguments.contains(&"--workers") {
             command.args(["--workers", "2"]);
         }
