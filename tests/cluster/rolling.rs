@@ -57,7 +57,11 @@ fn a_rolling_restart_fails_nobody_who_tries_twice() {
                     match read {
                         Ok(Some(entry)) if entry.value == value => _ = done.fetch_add(1, Ordering::Relaxed),
                         Ok(entry) => failures.push(format!("{entry:?} is not what was written")),
-                        Err(error) => failures.push(format!("at node {}, {:?}: {error}", client.at % 3, started.elapsed())),
+                        Err(error) => failures.push(format!(
+                            "at node {}, {:?}: {error}",
+                            client.at % 3,
+                            started.elapsed()
+                        )),
                     }
                     round += 1;
                 }

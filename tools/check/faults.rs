@@ -53,9 +53,10 @@ pub(crate) fn check(options: &FaultsOptions) -> Result<Judgement, Box<dyn Error>
 
 /// One cluster, one load, trouble all the while.
 fn run(options: &FaultsOptions, seed: u64, stop: &AtomicBool) -> Result<RunResult, Box<dyn Error>> {
-    let directory = directory(options.keep.as_deref(), seed);
+    let directory = scratch(options.keep.as_deref(), seed);
     let passages = Arc::new(Passages::new(options.nodes.into()));
-    let (mut nodes, proxies) = start(options, &directory, &passages)?;
+    let (count, workers) = (options.nodes.into(), options.workers.into());
+    let (mut nodes, proxies) = start(options.program.as_deref(), count, workers, &directory, &passages)?;
     let load = Load {
         targets: (0..nodes.count()).map(|node| nodes.address(node)).collect(),
         password: None,
@@ -106,20 +107,22 @@ fn run(options: &FaultsOptions, seed: u64, stop: &AtomicBool) -> Result<RunResul
     Ok(result)
 }
 
-fn directory(keep: Option<&Path>, seed: u64) -> PathBuf {
+/// A directory of this process for logs and metadata.
+pub(crate) fn scratch(keep: Option<&Path>, seed: u64) -> PathBuf {
     let folder = keep.map_or_else(std::env::temp_dir, Path::to_owned);
     folder.join(format!("annulus-check-{}-{seed}", std::process::id()))
 }
 
 /// Starts the nodes one after the other, each behind its proxy, and waits until they are a cluster.
-fn start(
-    options: &FaultsOptions,
+pub(crate) fn start(
+    program: Option<&Path>,
+    count: usize,
+    workers: usize,
     directory: &Path,
     passages: &Arc<Passages>,
 ) -> Result<(Nodes, Vec<Proxy>), Box<dyn Error>> {
     let beside = || Ok::<PathBuf, std::io::Error>(std::env::current_exe()?.with_file_name("annulus"));
-    let program = options.program.clone().map_or_else(beside, Ok)?;
-    let count = usize::from(options.nodes);
+    let program = program.map(Path::to_owned).map_or_else(beside, Ok)?;
     let mut proxies = Vec::new();
     let mut places = Vec::new();
     for (node, three) in free_addresses(3 * count)?.chunks_exact(3).enumerate() {
@@ -133,7 +136,7 @@ fn start(
         places,
         prefix: "n",
         replication_factor: 3,
-        workers: options.workers.into(),
+        workers,
         directory: Some(directory.to_owned()),
     };
     let mut nodes = Nodes::new(plan)?;

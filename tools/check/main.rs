@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`options`] say what can be asked for; a [`load`] is clients at work, [`judge`] what their history
 //! proves; [`cluster`] does both to a cluster that somebody else runs. [`faults`] runs one of its own, whose nodes
-//! reach each other through a [`proxy`], and makes [`trouble`] meanwhile; [`results`] add up in a file.
+//! reach each other through a [`proxy`], and makes [`trouble`] meanwhile; [`results`] add up in a file. [`failover`]
+//! measures how long nobody is served.
 //!
 //! Invariant: a verdict is told of everything that was recorded; what could not be judged is told too. No key is
 //! touched but those below the prefix. Exit codes: 0 if every promise was kept, 1 if one was not or nothing could be
@@ -12,6 +13,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cluster;
+mod failover;
 mod faults;
 mod judge;
 mod load;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let checked = match &options.command {
         Command::Cluster(options) => cluster::check(options),
         Command::Faults(options) => faults::check(options),
+        Command::Failover(options) => failover::check(options),
     };
     match checked {
         Ok(Judgement::Kept) => ExitCode::SUCCESS,

@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Cluster(ClusterOptions),
     /// Checks clusters of its own, on this machine, with faults of every kind between and in their nodes.
     Faults(FaultsOptions),
+    /// Measures how long nobody is served when a node dies, and how long there is no leader, in a cluster of its own.
+    Failover(FailoverOptions),
 }
 
 /// What clients do.
@@ -61,6 +63,33 @@ pub(crate) struct ClusterOptions {
     /// Answer with JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FailoverOptions {
+    /// How often a node is lost; every other time it is the leader.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) losses: u64,
+
+    /// Stop nodes with SIGSTOP for four seconds, instead of killing them.
+    #[arg(long)]
+    pub(crate) stop: bool,
+
+    /// Event loops of each node.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) workers: u8,
+
+    /// Clients, each with a connection of its own.
+    #[arg(long, value_name = "COUNT", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) clients: u32,
+
+    /// Operations a second, of all clients.
+    #[arg(long, value_name = "COUNT", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: u32,
+
+    /// The binary that runs a node [default: `annulus` beside this one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
