@@ -52,18 +52,32 @@ fn match_class(class: &[u8], byte: u8) -> Option<usize> {
                 break;
             }
             [b'\\', literal, ..] => (*literal, *literal, 2),
-            [low, b'-', high, ..] => (*low.min(high), *low.max(high), 3),
+            [one, b'-', other, ..] => {
+                let (low, high) = if signed(*one) <= signed(*other) { (one, other) } else { (other, one) };
+                (*low, *high, 3)
+            }
             [literal, ..] => (*literal, *literal, 1),
         };
-        found |= (low..=high).contains(&byte);
+        found |= (signed(low)..=signed(high)).contains(&signed(byte));
         at += length;
     }
     (found != negated).then_some(at)
 }
 
+/// A byte as redis-server on x86-64 compares it in a range: there, bytes beyond ASCII come before it.
+const fn signed(byte: u8) -> i8 {
+    byte.cast_signed()
+}
+
 #[cfg(test)]
 mod tests {
     use super::matches;
+
+    #[test]
+    fn ranges_are_of_signed_bytes() {
+        assert!(matches(b"[\x84-~]", b"a") && matches(b"[~-\x84", b"a"));
+        assert!(!matches(b"[\x84-~]", b"\x7f") && matches(b"[\x80-\xff]", b"\xc3"));
+    }
 
     #[test]
     fn patterns_match_as_people_expect() {

@@ -9,6 +9,7 @@
 
 mod agreement;
 mod batches;
+mod clients;
 mod faults;
 #[path = "../node/harness.rs"]
 #[expect(dead_code, reason = "shared with tests that need more of it")]
