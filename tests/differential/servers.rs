@@ -1,7 +1,7 @@
 //! The two servers, each in a process of its own, and connections that keep replies as the bytes they are.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,7 @@ impl Server {
             println!("{text}");
             return None;
         }
-        // Another process may take the port in between; then redis-server ends, and the test fails.
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let address = annulus::local::free_addresses(1).expect("there is a free port")[0];
         let port = address.port().to_string();
         let process = Command::new("redis-server")
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--databases", "1"])
