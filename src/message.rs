@@ -197,7 +197,7 @@ pub enum Reply<'a> {
     Stats(Stats<'a>),
     /// To `Cluster`.
     Cluster {
-        /// A [`description::Cluster`](crate::message::description::Cluster) as JSON.
+        /// A [`description::Cluster`] as JSON.
         json: &'a str,
     },
     /// To `Scan`.

@@ -29,7 +29,7 @@ type Millis =
     Whole<{ *OPERATION_TIMEOUT_MS_BOUNDS.start() as i64 }, { *OPERATION_TIMEOUT_MS_BOUNDS.end() as i64 }>;
 type Memory = Size<0, { u64::MAX }>;
 
-/// What a node can be told. [`Options::example`] has the defaults.
+/// What a node can be told. `annulus config default` shows the defaults.
 #[derive(Args, Serialize, Deserialize, Clone, Default, Debug)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
