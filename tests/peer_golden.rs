@@ -18,10 +18,9 @@ use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, T
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
-use annulus::protocol::page::PageWriter;
+use annulus::protocol::page::{PageWriter, encode_fetch, encode_list};
 use annulus::protocol::peer::{
-    Heartbeat, PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry,
-    encode_list, encode_proposal,
+    Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry, encode_proposal,
 };
 use annulus::types::{
     ClusterId, Epoch, Incarnation, NodeNumber, RunId, Stamp, Token, Version, WallTime, WriterId,

@@ -110,7 +110,7 @@ impl Walk {
 
     /// The page, as soon as everybody has said something; sooner if `impatient` and those who have are enough.
     pub fn conclude(&mut self, view: &View, impatient: bool, now: WallTime) -> Option<Result<Page, TooFew>> {
-        let all = self.heard.len() == self.asked.len();
+        let all = self.asked.iter().all(|node| self.heard.contains_key(node));
         if !all && !impatient {
             return None;
         }
@@ -244,6 +244,14 @@ mod tests {
         walk.give_up(NodeNumber(1));
         walk.give_up(NodeNumber(3));
         assert_eq!(walk.conclude(&view, true, NOW), Some(Err(TooFew)));
+        let mut walk = Walk::begin(&view, 0);
+        walk.hear(NodeNumber(2), heard(0, &[]));
+        walk.give_up(NodeNumber(2));
+        walk.hear(NodeNumber(1), heard(0, &[]));
+        assert!(
+            walk.conclude(&view, false, NOW).is_none(),
+            "the third has not been heard, though two of two have"
+        );
         view.set_recovering([NodeNumber(2)]);
         assert_eq!(Walk::begin(&view, 0).asked(), [NodeNumber(1), NodeNumber(3)]);
     }

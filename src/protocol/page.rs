@@ -1,16 +1,19 @@
-//! Pages of cells that one node hands over to another, to bytes and back.
+//! What nodes say to each other about many keys, to bytes and back: pages of cells that one hands over to another, the
+//! keys that it has, and what asks for them.
 //!
 //! Invariant: a page is looked through whole before any of it is used, so that walking it cannot fail; its cells stand
 //! as they came, one after the other: content, lengths of key and value, version, expiry if there is one, key, value.
 
 use super::codec::{Malformed, Reader, version_bytes, wire_length};
 use super::frame::{begin_frame, finish_frame};
-use super::peer::{content_of, kind_of, put_head, value_of};
+use super::peer::{PeerMessage, content_of, kind_of, put_head, value_of};
 use super::{Fault, Field, Limits};
-use crate::message::peer::{Cell, Kind, OperationId};
-use crate::types::{Stamp, Token, WallTime};
+use crate::message::peer::{Cell, Fetch, Kind, List, OperationId};
+use crate::types::{Epoch, Stamp, Token, WallTime};
 
 /// The numbers of the kinds.
+pub(super) const FETCH: u8 = 9;
+pub(super) const LIST: u8 = 10;
 pub(super) const PAGE: u8 = 24;
 pub(super) const LISTING: u8 = 25;
 
@@ -50,6 +53,25 @@ impl<'a> Cells<'a> {
         let mut reader = Reader::new(self.0);
         std::iter::from_fn(move || if reader.is_empty() { None } else { cell(&mut reader).ok() })
     }
+}
+
+/// Appends a frame with `fetch` to `out`.
+pub fn encode_fetch(fetch: &Fetch, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    put_head(FETCH, 0, 0, fetch.operation, out);
+    out.extend_from_slice(&fetch.epoch.0.to_le_bytes());
+    out.extend_from_slice(&fetch.from.0.to_le_bytes());
+    finish_frame(start, 0, out);
+}
+
+/// Appends a frame with `list` to `out`.
+pub fn encode_list(list: &List, out: &mut Vec<u8>) {
+    let start = begin_frame(out);
+    put_head(LIST, 0, 0, list.operation, out);
+    out.extend_from_slice(&list.epoch.0.to_le_bytes());
+    out.extend_from_slice(&list.cursor.to_le_bytes());
+    out.extend_from_slice(&list.count.to_le_bytes());
+    finish_frame(start, 0, out);
 }
 
 /// A page that is being written.
@@ -121,12 +143,31 @@ impl<'o> PageWriter<'o> {
     }
 }
 
-/// Reads what stands behind the head of a page.
-pub(super) fn page<'a>(
+/// Reads what is about many keys.
+pub(super) fn decode<'a>(
+    kind: u8,
     operation: OperationId,
     mut reader: Reader<'a>,
     limits: &Limits,
-) -> Result<Page<'a>, Malformed> {
+) -> Result<PeerMessage<'a>, Malformed> {
+    match kind {
+        PAGE => return Ok(PeerMessage::Page(page(operation, reader, limits)?)),
+        LISTING => return Ok(PeerMessage::Listing(listing(operation, reader, limits)?)),
+        _ => {}
+    }
+    let epoch = Epoch(reader.u64(Field::Operands)?);
+    let from = reader.u64(Field::Operands)?;
+    let message = if kind == FETCH {
+        PeerMessage::Fetch(Fetch { operation, epoch, from: Token(from) })
+    } else {
+        PeerMessage::List(List { operation, epoch, cursor: from, count: reader.u32(Field::Operands)? })
+    };
+    reader.end()?;
+    Ok(message)
+}
+
+/// Reads what stands behind the head of a page.
+fn page<'a>(operation: OperationId, mut reader: Reader<'a>, limits: &Limits) -> Result<Page<'a>, Malformed> {
     let next = Some(Token(reader.u64(Field::Operands)?)).filter(|next| next.0 != 0);
     let latest = WallTime(reader.u64(Field::Operands)?);
     // What has no stamp was never stored or promised, and nothing could be stored after it.
@@ -137,7 +178,7 @@ pub(super) fn page<'a>(
 }
 
 /// Reads what stands behind the head of a listing.
-pub(super) fn listing<'a>(
+fn listing<'a>(
     operation: OperationId,
     mut reader: Reader<'a>,
     limits: &Limits,

@@ -13,7 +13,7 @@ use crate::message::peer::{
     Answer, Cell, Content, Fetch, Inquiry, Kind, List, Obstacle, OperationId, Proposal, Rank, Summary, Task,
     Told, Verdict,
 };
-use crate::types::{Epoch, Token, Version};
+use crate::types::{Epoch, Version};
 
 /// What a frame holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +45,7 @@ pub enum Heartbeat {
     Response,
 }
 
-/// The numbers of kinds: inquiries from 1 on, answers from 16 on.
+/// The numbers of kinds: inquiries from 1 on, answers from 16 on. Those of what is about many keys are in [`page`].
 mod kind {
     pub(super) const READ: u8 = 1;
     pub(super) const READ_VERSION: u8 = 2;
@@ -55,8 +55,6 @@ mod kind {
     pub(super) const PREPARE: u8 = 6;
     pub(super) const ACCEPT: u8 = 7;
     pub(super) const PROPOSE: u8 = 8;
-    pub(super) const FETCH: u8 = 9;
-    pub(super) const LIST: u8 = 10;
     pub(super) const CELL: u8 = 16;
     pub(super) const SUMMARY: u8 = 17;
     pub(super) const APPLIED: u8 = 18;
@@ -140,25 +138,6 @@ pub fn encode_proposal(proposal: &Proposal<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&wire_length(proposal.key.len()).to_le_bytes());
     out.extend_from_slice(proposal.key);
     out.extend_from_slice(proposal.change.unwrap_or_default());
-    finish_frame(start, 0, out);
-}
-
-/// Appends a frame with `fetch` to `out`.
-pub fn encode_fetch(fetch: &Fetch, out: &mut Vec<u8>) {
-    let start = begin_frame(out);
-    put_head(kind::FETCH, 0, 0, fetch.operation, out);
-    out.extend_from_slice(&fetch.epoch.0.to_le_bytes());
-    out.extend_from_slice(&fetch.from.0.to_le_bytes());
-    finish_frame(start, 0, out);
-}
-
-/// Appends a frame with `list` to `out`.
-pub fn encode_list(list: &List, out: &mut Vec<u8>) {
-    let start = begin_frame(out);
-    put_head(kind::LIST, 0, 0, list.operation, out);
-    out.extend_from_slice(&list.epoch.0.to_le_bytes());
-    out.extend_from_slice(&list.cursor.to_le_bytes());
-    out.extend_from_slice(&list.count.to_le_bytes());
     finish_frame(start, 0, out);
 }
 
@@ -283,8 +262,8 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
             let change = (detail == 1).then_some(change);
             Ok(PeerMessage::Proposal(Proposal { operation, epoch, remaining_ms, key, change }))
         }
-        kind::FETCH | kind::LIST | page::PAGE | page::LISTING if detail == 0 => {
-            decode_many(kind, operation, reader, limits)
+        page::FETCH | page::LIST | page::PAGE | page::LISTING if detail == 0 => {
+            page::decode(kind, operation, reader, limits)
         }
         kind::CELL..=kind::REFUSED | kind::ACCEPTED | kind::TOLD => {
             let verdict = verdict(kind, detail, reader, limits)?;
@@ -300,29 +279,6 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
         }
         _ => Err(Malformed::new(Field::Opcode, Fault::Undefined)),
     }
-}
-
-/// Reads what is about many keys.
-fn decode_many<'a>(
-    kind: u8,
-    operation: OperationId,
-    mut reader: Reader<'a>,
-    limits: &Limits,
-) -> Result<PeerMessage<'a>, Malformed> {
-    match kind {
-        page::PAGE => return Ok(PeerMessage::Page(page::page(operation, reader, limits)?)),
-        page::LISTING => return Ok(PeerMessage::Listing(page::listing(operation, reader, limits)?)),
-        _ => {}
-    }
-    let epoch = Epoch(reader.u64(Field::Operands)?);
-    let from = reader.u64(Field::Operands)?;
-    let message = if kind == kind::FETCH {
-        PeerMessage::Fetch(Fetch { operation, epoch, from: Token(from) })
-    } else {
-        PeerMessage::List(List { operation, epoch, cursor: from, count: reader.u32(Field::Operands)? })
-    };
-    reader.end()?;
-    Ok(message)
 }
 
 /// How long the key is.
@@ -443,8 +399,10 @@ fn cell<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::page::{encode_fetch, encode_list};
     use super::*;
     use crate::protocol::frame::{Split, split_frame};
+    use crate::types::Token;
     use crate::types::{Stamp, WallTime, WriterId};
 
     const OPERATION: OperationId = OperationId { slot: 7, round: 0x0102_0304 };

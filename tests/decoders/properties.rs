@@ -13,10 +13,9 @@ use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
-use annulus::protocol::page::PageWriter;
+use annulus::protocol::page::{PageWriter, encode_fetch, encode_list};
 use annulus::protocol::peer::{
-    PeerMessage, decode_peer, encode_answer, encode_fetch, encode_heartbeat, encode_inquiry, encode_list,
-    encode_proposal,
+    PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry, encode_proposal,
 };
 use annulus::protocol::preamble::{
     PREAMBLE_BYTES, decode_greeting, decode_preamble, encode_greeting, encode_preamble,

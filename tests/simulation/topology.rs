@@ -21,8 +21,8 @@ use annulus::message::topology::{Command, Entrance, NodeState, Settings, Topolog
 use annulus::protocol::Limits;
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Split, split_frame};
-use annulus::protocol::page::{Page, PageWriter};
-use annulus::protocol::peer::{encode_answer, encode_fetch};
+use annulus::protocol::page::{Page, PageWriter, encode_fetch};
+use annulus::protocol::peer::encode_answer;
 use annulus::types::{ClusterId, Epoch, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
 
 use crate::agenda::Event;

@@ -17,8 +17,8 @@ use crate::protocol::handshake::{
 use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat};
 use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
-use crate::server::replication::Together;
 use crate::server::replication::errands::OwnedProposal;
+use crate::server::replication::lookahead::Lookahead;
 use crate::server::replication::streaming::hand_over;
 use crate::server::replication::walks::list_for;
 use crate::server::roster::Roster;
@@ -113,11 +113,11 @@ impl Guest {
         }
         let node = self.node;
         self.wire.frames_together(limits, |frames, output| {
-            let mut together = Together::default();
+            let mut ahead = Lookahead::default();
             for frame in frames.iter().flatten() {
-                together.add(decode_peer(*frame, limits)?, store);
+                ahead.add(decode_peer(*frame, limits)?, store);
             }
-            together.messages(store).try_for_each(|message| serve(node, message, host, proposals, output))
+            ahead.messages(store).try_for_each(|message| serve(node, message, host, proposals, output))
         })?;
         self.wire.flush()?;
         Ok(ended.map(|_| Welcome::Stays)?)

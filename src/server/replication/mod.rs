@@ -16,6 +16,7 @@ mod errands;
 mod guest;
 mod judge;
 mod links;
+mod lookahead;
 mod outbox;
 mod requests;
 mod streaming;
@@ -44,11 +45,11 @@ use crate::protocol::Limits as FrameLimits;
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::server::control;
 use crate::server::engine::Shared;
-use crate::server::link::{Change, Link, LinkError, TOGETHER_MAX};
+use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
 use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
-use crate::types::{Epoch, KeyHash, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
+use crate::types::{Epoch, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterId};
 
 pub(crate) use conversation::Conversation;
 pub(crate) use errands::Errand;
@@ -59,6 +60,7 @@ pub(crate) use walks::Purpose;
 use errands::OwnedProposal;
 use guest::{Guest, Host, Welcome};
 use judge::{CHANGE_OVERHEAD_BYTES_MAX, Judge};
+use lookahead::Lookahead;
 use outbox::{Outbox, Waiting};
 use streaming::Recovering;
 use walks::Walks;
@@ -407,17 +409,15 @@ impl Replication {
         }
         let mut rest = asked.as_slice();
         loop {
-            let mut together = Together::default();
-            while let Some((message, bytes)) =
-                next_message(rest, &self.limits).filter(|_| !together.is_full())
-            {
+            let mut ahead = Lookahead::default();
+            while let Some((message, bytes)) = next_message(rest, &self.limits).filter(|_| !ahead.is_full()) {
                 rest = &rest[bytes..];
-                together.add(message, store);
+                ahead.add(message, store);
             }
-            if together.is_empty() {
+            if ahead.is_empty() {
                 break;
             }
-            for message in together.messages(store) {
+            for message in ahead.messages(store) {
                 self.serve_own_inquiry(message, wall, store);
             }
         }
@@ -429,52 +429,6 @@ impl Replication {
             return false;
         }
         true
-    }
-}
-
-/// Messages whose cells are fetched ahead: those of inquiries about as many keys as may be in flight at once.
-struct Together<'a> {
-    messages: [Option<PeerMessage<'a>>; TOGETHER_MAX],
-    hashes: [KeyHash; TOGETHER_MAX],
-    count: usize,
-}
-
-impl Default for Together<'_> {
-    fn default() -> Self {
-        Self { messages: [None; TOGETHER_MAX], hashes: [KeyHash(0); TOGETHER_MAX], count: 0 }
-    }
-}
-
-impl<'a> Together<'a> {
-    fn is_full(&self) -> bool {
-        self.count == TOGETHER_MAX
-    }
-
-    fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Adds a message, and asks for the slot of its key.
-    #[inline]
-    fn add(&mut self, message: PeerMessage<'a>, store: &Store) {
-        if let PeerMessage::Inquiry(inquiry) = &message {
-            self.hashes[self.count] = store.hash(inquiry.key);
-            store.prefetch_slot(self.hashes[self.count]);
-        }
-        self.messages[self.count] = Some(message);
-        self.count += 1;
-    }
-
-    /// Asks for the cells, and lends the messages.
-    #[inline]
-    fn messages(&self, store: &Store) -> impl Iterator<Item = &PeerMessage<'a>> {
-        let messages = || self.messages[..self.count].iter().flatten();
-        for (message, hash) in messages().zip(self.hashes) {
-            if matches!(message, PeerMessage::Inquiry(_)) {
-                store.prefetch_cell(hash);
-            }
-        }
-        messages()
     }
 }
 

@@ -175,8 +175,8 @@ fn begin_walk_of(
     operation: u16,
     arguments: &Arguments<'_>,
 ) -> Option<Begun> {
-    if !commands::fits(command, arguments.len()) {
-        // It is refused for that, as the others are.
+    // What has the wrong number of words is refused for that, as the others are.
+    if command.keys.first.is_some() || !commands::fits(command, arguments.len()) {
         return None;
     }
     let walk = commands::walk(command.name, arguments, client.connection.session.resp)?;
