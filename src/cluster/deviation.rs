@@ -54,6 +54,10 @@ pub enum Deviation {
     MarkSkipped,
     /// A change is judged by a value that has expired by one clock, which another may find to be there.
     ExpiryByTwoClocks,
+    /// A page of a walk is told as soon as one node has said what it has.
+    WalkOfOneNode,
+    /// A page of a walk goes on to where the last of the nodes stopped.
+    WalkToTheLast,
     /// What others hand over to a node is dropped where it promised to take no such thing.
     PromisesBindStreams,
     /// That a node has what others handed over to it counts as if it had taken it itself.

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::coordinator::Orders;
+use crate::cluster::deviation::Deviation;
 use crate::cluster::ring::Ring;
 use crate::cluster::view::View;
 use crate::message::peer::{Kind, Rank};
@@ -109,14 +111,24 @@ impl Walk {
     }
 
     /// The page, as soon as everybody has said something; sooner if `impatient` and those who have are enough.
-    pub fn conclude(&mut self, view: &View, impatient: bool, now: WallTime) -> Option<Result<Page, TooFew>> {
+    pub fn conclude<O: Orders>(
+        &mut self,
+        view: &View,
+        impatient: bool,
+        now: WallTime,
+    ) -> Option<Result<Page, TooFew>> {
+        let impatient = impatient || (O::DEVIATION == Deviation::WalkOfOneNode && !self.heard.is_empty());
         let all = self.asked.iter().all(|node| self.heard.contains_key(node));
         if !all && !impatient {
             return None;
         }
         let ends = self.heard.values().map(|heard| if heard.next == 0 { u64::MAX } else { heard.next });
-        let end = ends.min().unwrap_or(u64::MAX);
-        if !self.is_covered(view, end) {
+        let end = match O::DEVIATION {
+            Deviation::WalkToTheLast => ends.max(),
+            _ => ends.min(),
+        };
+        let end = end.unwrap_or(u64::MAX);
+        if !self.is_covered(view, end) && O::DEVIATION != Deviation::WalkOfOneNode {
             return all.then_some(Err(TooFew));
         }
         let total = self.total(view);
@@ -173,10 +185,20 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::cluster::coordinator::Order;
     use crate::cluster::ring::Member;
     use crate::types::{Stamp, Version, WriterId, Zone};
 
     const NOW: WallTime = WallTime(1_000);
+
+    /// Walks order nothing.
+    struct Nothing;
+
+    impl Orders for Nothing {
+        fn order(&mut self, order: Order<'_>) {
+            unreachable!("{order:?}");
+        }
+    }
 
     fn view(nodes: u16) -> View {
         let members: Vec<Member> = (1..=nodes)
@@ -219,7 +241,7 @@ mod tests {
         walk.hear(NodeNumber(2), heard(0, &[(5, 2, Kind::Tombstone), (7, 2, Kind::Tombstone)]));
         let late = Kind::Value { expires_at: Some(WallTime(999)) };
         walk.hear(NodeNumber(3), heard(0, &[(9, 2, late), (11, 1, VALUE)]));
-        let page = walk.conclude(&view, false, NOW).unwrap().unwrap();
+        let page = walk.conclude::<Nothing>(&view, false, NOW).unwrap().unwrap();
         assert_eq!((page.next, names(&page)), (0, vec!["key 7".to_owned(), "key 11".to_owned()]));
         assert_eq!(page.total, 2, "seven of three nodes that hold all of it");
     }
@@ -230,8 +252,8 @@ mod tests {
         let mut walk = Walk::begin(&view, 0);
         walk.hear(NodeNumber(1), heard(8, &[(5, 1, VALUE), (7, 1, VALUE)]));
         walk.hear(NodeNumber(2), heard(6, &[(5, 1, VALUE)]));
-        assert!(walk.conclude(&view, false, NOW).is_none(), "the third has said nothing");
-        let page = walk.conclude(&view, true, NOW).unwrap().unwrap();
+        assert!(walk.conclude::<Nothing>(&view, false, NOW).is_none(), "the third has said nothing");
+        let page = walk.conclude::<Nothing>(&view, true, NOW).unwrap().unwrap();
         assert_eq!((page.next, names(&page)), (6, vec!["key 5".to_owned()]));
     }
 
@@ -240,16 +262,16 @@ mod tests {
         let mut view = view(3);
         let mut walk = Walk::begin(&view, 0);
         walk.hear(NodeNumber(2), heard(0, &[(5, 1, VALUE)]));
-        assert!(walk.conclude(&view, true, NOW).is_none(), "the others may yet say something");
+        assert!(walk.conclude::<Nothing>(&view, true, NOW).is_none(), "the others may yet say something");
         walk.give_up(NodeNumber(1));
         walk.give_up(NodeNumber(3));
-        assert_eq!(walk.conclude(&view, true, NOW), Some(Err(TooFew)));
+        assert_eq!(walk.conclude::<Nothing>(&view, true, NOW), Some(Err(TooFew)));
         let mut walk = Walk::begin(&view, 0);
         walk.hear(NodeNumber(2), heard(0, &[]));
         walk.give_up(NodeNumber(2));
         walk.hear(NodeNumber(1), heard(0, &[]));
         assert!(
-            walk.conclude(&view, false, NOW).is_none(),
+            walk.conclude::<Nothing>(&view, false, NOW).is_none(),
             "the third has not been heard, though two of two have"
         );
         view.set_recovering([NodeNumber(2)]);
@@ -264,13 +286,16 @@ mod tests {
             walk.hear(NodeNumber(node), heard(0, &[]));
         }
         assert!(
-            walk.conclude(&view, true, NOW).unwrap().is_ok(),
+            walk.conclude::<Nothing>(&view, true, NOW).unwrap().is_ok(),
             "one of five missing is one of three at most"
         );
         let mut walk = Walk::begin(&view, 0);
         for node in [1, 2, 3] {
             walk.hear(NodeNumber(node), heard(0, &[]));
         }
-        assert!(walk.conclude(&view, true, NOW).is_none(), "two of five missing are two of three somewhere");
+        assert!(
+            walk.conclude::<Nothing>(&view, true, NOW).is_none(),
+            "two of five missing are two of three somewhere"
+        );
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Enter { node: usize, life: u32 },
     /// A node's workers go by what its log has come to.
     Adopt { node: usize, life: u32 },
+    /// A walker looks whether it can go on.
+    Walk { walker: usize },
     /// A fault begins.
     Begin { fault: usize },
     /// A fault ends.

@@ -23,6 +23,7 @@ mod service;
 mod topology;
 mod trace;
 mod trouble;
+mod walks;
 mod world;
 
 use faults::Kind;
@@ -50,7 +51,8 @@ struct Run {
 
 /// Runs a seed and judges it by these invariants.
 fn run<const BUG: usize>(seed: u64, prints: bool, invariants: &[Invariant]) -> Run {
-    run_leaning::<BUG>(Lean::default(), seed, prints, invariants)
+    let lean = Lean { walks: true, ..Lean::default() };
+    run_leaning::<BUG>(lean, seed, prints, invariants)
 }
 
 /// The same, where not everything is left to chance.
@@ -73,8 +75,8 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
     println!(
         "{seeds} seeds, {operations} operations checked ({} done, {} refused, {} unknown), {} messages ({} lost, \
          {} doubled, {} late), {} leaders elected, {} epochs adopted, \
-         {} memories lost, {} pages handed over, {} ends of movements seen: {:.0} seeds and {:.0} operations a \
-         core-second",
+         {} memories lost, {} pages handed over, {} ends of movements seen, {} walks: {:.0} seeds and {:.0} operations \
+         a core-second",
         count.done,
         count.refused,
         count.unknown,
@@ -87,6 +89,7 @@ fn run_and_tell(seeds: impl Iterator<Item = u64> + Send) {
         count.memories_lost,
         count.pages,
         count.moves,
+        count.walks,
         seeds as f64 / cpu_s,
         operations as f64 / cpu_s,
     );

@@ -25,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 25] = [
+pub(crate) const DEVIATIONS: [Deviation; 27] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -51,6 +51,8 @@ pub(crate) const DEVIATIONS: [Deviation; 25] = [
     Deviation::PromisesBindStreams,
     Deviation::MarkSkipped,
     Deviation::ExpiryByTwoClocks,
+    Deviation::WalkOfOneNode,
+    Deviation::WalkToTheLast,
 ];
 
 /// The hash seed of every store and ring.

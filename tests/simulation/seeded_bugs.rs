@@ -20,16 +20,19 @@ const VALUES: [Invariant; 6] = [
 ];
 
 /// Where what is agreed on is at stake among clocks that differ.
-const CLOCKS: Lean = Lean { agreed_of_ten: Some(7), surely: Some(Kind::ClockJump) };
+const CLOCKS: Lean = Lean { agreed_of_ten: Some(7), surely: Some(Kind::ClockJump), walks: false };
 
 /// Where that is at stake while keys move.
-const AGREEMENT_MOVES: Lean = Lean { agreed_of_ten: Some(10), surely: Some(Kind::OtherFactor) };
+const AGREEMENT_MOVES: Lean = Lean { agreed_of_ten: Some(10), surely: Some(Kind::OtherFactor), walks: false };
 
 /// Where what was written plainly is at stake while keys move.
-const MOVES: Lean = Lean { agreed_of_ten: Some(1), surely: Some(Kind::Loss) };
+const MOVES: Lean = Lean { agreed_of_ten: Some(1), surely: Some(Kind::Loss), walks: false };
 
 /// Where conditions are judged, of many keys, while messages are lost.
-const CONDITIONS: Lean = Lean { agreed_of_ten: Some(7), surely: Some(Kind::Loss) };
+const CONDITIONS: Lean = Lean { agreed_of_ten: Some(7), surely: Some(Kind::Loss), walks: false };
+
+/// Where some walk round the ring.
+const WALKS: Lean = Lean { agreed_of_ten: None, surely: None, walks: true };
 
 /// Runs seeds until one breaks; returns how many it took, and what was broken.
 fn hunt<const BUG: usize>(lean: Lean, first: u64, invariants: &[Invariant]) -> Option<(u64, Invariant)> {
@@ -180,4 +183,14 @@ fn an_expiry_that_only_one_clock_knows_of() {
 #[test]
 fn a_condition_that_is_judged_by_what_another_clock_finds_there() {
     is_found_where::<24>(CLOCKS, 0, &[HistoriesAreLinearizable]);
+}
+
+#[test]
+fn a_walk_that_hears_one_node() {
+    is_found_where::<25>(WALKS, 0, &[WalksSeeWhatIsThere]);
+}
+
+#[test]
+fn a_walk_that_goes_on_where_the_last_node_stopped() {
+    is_found_where::<26>(WALKS, 0, &[WalksSeeWhatIsThere]);
 }

@@ -25,6 +25,8 @@ pub(crate) struct Count {
     pub(crate) pages: u64,
     /// How often a node saw a movement end.
     pub(crate) moves: u64,
+    /// Walks round the ring that came to their end.
+    pub(crate) walks: u64,
     /// Terms in which somebody led.
     pub(crate) elected: u64,
     /// Faults that were injected, by kind.
@@ -41,6 +43,7 @@ impl Total for Count {
         self.elected += other.elected;
         self.pages += other.pages;
         self.moves += other.moves;
+        self.walks += other.walks;
         self.memories_lost += other.memories_lost;
         for (ours, theirs) in self.faults.iter_mut().zip(other.faults) {
             *ours += theirs;

@@ -23,6 +23,7 @@ use crate::network::{Network, REPEATED_WITHIN_NS};
 use crate::node::{GUESTS, Guest, Node, Sink};
 use crate::topology::{Rings, founded};
 use crate::trace::{Count, Trace};
+use crate::walks::{self, WALKERS, Walked, Walker};
 
 /// How long faults go on, and how many operations clients begin at least meanwhile.
 const FAULTS_NS: u64 = 1_200_000_000;
@@ -58,6 +59,8 @@ pub(crate) struct Lean {
     pub(crate) agreed_of_ten: Option<u8>,
     /// A kind of fault that happens.
     pub(crate) surely: Option<Kind>,
+    /// Some clients walk round the ring.
+    pub(crate) walks: bool,
 }
 
 /// A run.
@@ -68,6 +71,9 @@ pub(crate) struct World<const BUG: usize> {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
+    pub(crate) walkers: Vec<Walker>,
+    /// What those came to.
+    pub(crate) walked: Vec<Walked>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) healing: bool,
     pub(crate) rings: Rings,
@@ -110,6 +116,8 @@ impl<const BUG: usize> World<BUG> {
             network: Network::new(count),
             nodes,
             clients: Clients::new(agreed_of_ten, clocks_are_right),
+            walkers: (0..WALKERS).map(|walker| Walker::new(seed, walker)).collect(),
+            walked: Vec::new(),
             faults,
             healing: false,
             rings: Rings::default(),
@@ -138,6 +146,9 @@ impl<const BUG: usize> World<BUG> {
         for client in 0..CLIENTS {
             let at_ns = PEACE_NS + world.random.u64(..MS);
             world.plan(at_ns, Event::Client { client });
+        }
+        for walker in (0..WALKERS).filter(|_| lean.walks) {
+            world.plan(PEACE_NS, Event::Walk { walker });
         }
         world
     }
@@ -273,6 +284,7 @@ impl<const BUG: usize> World<BUG> {
                     self.adopt(node);
                 }
             }
+            Event::Walk { walker } => self.walk_on(walker),
             Event::Begin { fault } => self.fault(fault, true),
             Event::End { fault } => self.fault(fault, false),
         }
@@ -315,6 +327,9 @@ impl<const BUG: usize> World<BUG> {
                 // An answer goes to the process that asked, and to none that came after it.
                 self.send(to, from, from_life, answer, Some(REPEATED_WITHIN_NS));
             }
+            PeerMessage::Answer(answer) if answer.operation.slot & walks::SLOT != 0 => {
+                self.hear_listing(to, from, answer.operation, None);
+            }
             PeerMessage::Answer(answer) => {
                 let from = self.nodes[from].number;
                 self.nodes[to].coordinator.answer(from, &answer, &mut self.sink);
@@ -344,9 +359,11 @@ impl<const BUG: usize> World<BUG> {
             }
             PeerMessage::Fetch(fetch) => self.hand_over(to, from, from_life, &fetch),
             PeerMessage::Page(page) => self.take_page(to, from, &page),
-            PeerMessage::Heartbeat(_) | PeerMessage::List(_) | PeerMessage::Listing(_) => {
-                unreachable!("nobody watches links or walks round the ring in the simulation")
+            PeerMessage::List(list) => self.list(to, from, from_life, &list),
+            PeerMessage::Listing(listing) => {
+                self.hear_listing(to, from, listing.operation, Some(&listing));
             }
+            PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::protocol::peer::{PeerMessage, encode_answer};
 use crate::protocol::resp::{RespVersion, reply};
 use crate::server::commands::Wanted;
 use crate::server::engine::Shared;
-use crate::server::replication::outbox::{Waiter, Waiting};
+use crate::server::replication::outbox::{Outbox, Waiter, Waiting};
 use crate::server::replication::requests::{Want, change};
 use crate::server::replication::{Replication, next_message};
 use crate::store::Store;
@@ -230,7 +230,7 @@ impl Replication {
         }
         let impatient = now > task.asked.after(super::LOOK_AROUND);
         let overdue = now.nanos_since(task.since) > u64::from(self.coordinator.timeout_ms()) * 1_000_000;
-        match task.walk.conclude(&self.view, impatient, wall) {
+        match task.walk.conclude::<Outbox>(&self.view, impatient, wall) {
             Some(Ok(page)) => self.take_page(shared, slot, &page, now),
             None if !overdue => {}
             Some(Err(TooFew)) if impatient && !overdue => {

@@ -34,11 +34,12 @@ pub(crate) enum Invariant {
     ReadsWereWritten,
     RemovedStaysRemoved,
     ReplicasAreEqual,
+    WalksSeeWhatIsThere,
     WhoeverAsksIsAnswered,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::OneLeaderATerm,
         Self::NothingAfterItsTime,
         Self::NothingBeyondTheCeiling,
@@ -49,6 +50,7 @@ impl Invariant {
         Self::RemovedStaysRemoved,
         Self::OutlivedStaysOutlived,
         Self::HistoriesAreLinearizable,
+        Self::WalksSeeWhatIsThere,
         Self::WhoeverAsksIsAnswered,
         Self::ReplicasAreEqual,
     ];
@@ -67,6 +69,7 @@ impl Invariant {
             Self::ReadsWereWritten => reads_were_written::broken(world),
             Self::RemovedStaysRemoved => removed_stays_removed::broken(world),
             Self::ReplicasAreEqual => replicas_are_equal::broken(world),
+            Self::WalksSeeWhatIsThere => crate::walks::broken(world),
             Self::WhoeverAsksIsAnswered => whoever_asks_is_answered::broken(world),
         }
     }
