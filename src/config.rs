@@ -409,8 +409,12 @@ pub mod recovery {
 pub mod link {
     use std::time::Duration;
 
-    /// How long a link that ended, or could not be made, is left alone.
-    pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
+    /// How long a link that ended, or could not be made, is left alone: about so long at first, and twice as long after
+    /// each failure. What tells that the other end may be back ends the pause.
+    pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
+    /// See [`RETRY_PAUSE_MIN`].
+    pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(1);
+    const _: () = assert!(RETRY_PAUSE_MIN.as_nanos() < RETRY_PAUSE_MAX.as_nanos());
     /// How long the other end may be silent while something of it is waited for.
     pub const SILENCE_MAX: Duration = Duration::from_secs(2);
     /// How long a link may be idle before the other end is asked whether it is there. A node that stands still is known

@@ -16,6 +16,7 @@ use annulus::message::peer::{
 };
 use annulus::message::topology::{Command, Denial, Entrance, Setting, Settings, Topology};
 use annulus::protocol::Limits;
+use annulus::protocol::acknowledgement::AnswerWriter;
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::metadata::{decode_metadata, encode_metadata};
 use annulus::protocol::page::{PageWriter, encode_fetch, encode_list};
@@ -92,6 +93,16 @@ fn inquiries() {
         "27 00 00 00 04 03 E8 03 01 02 00 00 03 04 00 00 05 00 00 00 00 00 00 00 03 00 00 00 02 00 00 E5 \
         68 C8 98 01 01 04 00 00 6B 65 79",
     );
+}
+
+#[test]
+fn acknowledgements() {
+    let (mut writer, mut out) = (AnswerWriter::default(), Vec::new());
+    for slot in [0x0201, 0x0605] {
+        let operation = OperationId { slot, ..OPERATION };
+        writer.write(&Answer { operation, verdict: Verdict::Applied { existed: true } }, &mut out);
+    }
+    assert_eq!(hex(&out), "14 00 00 00 12 01 00 00 01 02 00 00 03 04 00 00 05 06 00 00 03 04 00 00");
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub const HANDSHAKE_BYTES: usize = 32;
 pub const PEER_MAGIC: [u8; 4] = [0x8B, b'A', b'N', b'P'];
 
 /// The version of what nodes say to each other.
-pub const PEER_PROTOCOL_VERSION: u8 = 5;
+pub const PEER_PROTOCOL_VERSION: u8 = 6;
 
 /// Who speaks, and what for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

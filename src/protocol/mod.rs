@@ -5,6 +5,7 @@
 //! connection and [`handshake`] a link between nodes, [`client`] lays out requests and responses, [`peer`] what nodes
 //! say among themselves, and `codec` holds the primitives. None of it knows what a message does.
 
+pub mod acknowledgement;
 pub mod client;
 mod codec;
 pub mod control;

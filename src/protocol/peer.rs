@@ -4,6 +4,7 @@
 //! nonsense is not to be trusted with what it says next. Fields stand in one order: kind, content, operation, then what
 //! the kind has, then key and value, the value last.
 
+use super::acknowledgement::Acknowledgement;
 use super::codec::{Malformed, Reader, version_bytes, wire_length};
 use super::frame::{Frame, begin_frame, finish_frame};
 use super::page::{self, Listing, Page};
@@ -32,6 +33,8 @@ pub enum PeerMessage<'a> {
     Listing(Listing<'a>),
     /// From a replica to a coordinator.
     Answer(Answer<'a>),
+    /// Several answers.
+    Acknowledgement(Acknowledgement<'a>),
     /// On a link that has nothing else to say.
     Heartbeat(Heartbeat),
 }
@@ -46,7 +49,7 @@ pub enum Heartbeat {
 }
 
 /// The numbers of kinds: inquiries from 1 on, answers from 16 on. Those of what is about many keys are in [`page`].
-mod kind {
+pub(super) mod kind {
     pub(super) const READ: u8 = 1;
     pub(super) const READ_VERSION: u8 = 2;
     pub(super) const WRITE: u8 = 3;
@@ -57,7 +60,7 @@ mod kind {
     pub(super) const PROPOSE: u8 = 8;
     pub(super) const CELL: u8 = 16;
     pub(super) const SUMMARY: u8 = 17;
-    pub(super) const APPLIED: u8 = 18;
+    pub(in crate::protocol) const APPLIED: u8 = 18;
     pub(super) const SUPERSEDED: u8 = 19;
     pub(super) const REFUSED: u8 = 20;
     pub(super) const HEARTBEAT_RESPONSE: u8 = 21;
@@ -265,6 +268,10 @@ fn decode<'a>(body: &'a [u8], limits: &Limits) -> Result<PeerMessage<'a>, Malfor
         page::FETCH | page::LIST | page::PAGE | page::LISTING if detail == 0 => {
             page::decode(kind, operation, reader, limits)
         }
+        kind::APPLIED if detail <= 1 && !reader.is_empty() => {
+            let acknowledgement = Acknowledgement::decode(detail == 1, operation, reader)?;
+            Ok(PeerMessage::Acknowledgement(acknowledgement))
+        }
         kind::CELL..=kind::REFUSED | kind::ACCEPTED | kind::TOLD => {
             let verdict = verdict(kind, detail, reader, limits)?;
             Ok(PeerMessage::Answer(Answer { operation, verdict }))
@@ -399,6 +406,7 @@ fn cell<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::acknowledgement::AnswerWriter;
     use super::page::{encode_fetch, encode_list};
     use super::*;
     use crate::protocol::frame::{Split, split_frame};
@@ -496,6 +504,10 @@ mod tests {
                 writer.finish(page.next);
             }
             PeerMessage::Answer(answer) => encode_answer(answer, &mut out),
+            PeerMessage::Acknowledgement(many) => {
+                let mut writer = AnswerWriter::default();
+                many.answers().for_each(|answer| writer.write(&answer, &mut out));
+            }
             PeerMessage::Heartbeat(heartbeat) => encode_heartbeat(*heartbeat, &mut out),
         }
         out

@@ -7,6 +7,7 @@ use annulus::config::MembershipConfig;
 use annulus::message::gossip::Peer;
 use annulus::message::{Envelope, Outcome, Reply, Request};
 use annulus::operation::{self, glob};
+use annulus::protocol::acknowledgement::AnswerWriter;
 use annulus::protocol::client::{decode_request, decode_response, encode_request, encode_response};
 use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Frame, Split, split_frame};
@@ -168,6 +169,10 @@ pub(crate) fn peer_message(bytes: &[u8]) {
             writer.finish(page.next);
         }),
         Ok(PeerMessage::Answer(answer)) => is_canonical(frame, |out| encode_answer(&answer, out)),
+        Ok(PeerMessage::Acknowledgement(many)) => is_canonical(frame, |out| {
+            let mut writer = AnswerWriter::default();
+            many.answers().for_each(|answer| writer.write(&answer, out));
+        }),
         Ok(PeerMessage::Heartbeat(heartbeat)) => {
             is_canonical(frame, |out| encode_heartbeat(heartbeat, out));
         }

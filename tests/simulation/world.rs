@@ -363,6 +363,7 @@ impl<const BUG: usize> World<BUG> {
             PeerMessage::Listing(listing) => {
                 self.hear_listing(to, from, listing.operation, Some(&listing));
             }
+            PeerMessage::Acknowledgement(_) => unreachable!("each answer is a packet here"),
             PeerMessage::Heartbeat(_) => unreachable!("links of the simulation are watched by nobody"),
         }
     }

@@ -61,7 +61,9 @@ impl Guests {
         let mut wire = Wire::new(stream);
         wire.output().extend_from_slice(&encode_handshake(&Handshake { purpose, ..roster.own }));
         let sent = wire.flush();
-        if let (Ok(()), Ok(())) = (judged, sent) {
+        if let Err(refusal) = judged {
+            tracing::warn!("refused a control link of node {}: {refusal}", theirs.node.0);
+        } else if sent.is_ok() {
             let node = (theirs.purpose == Purpose::Control).then_some(theirs.node);
             entry.insert(Guest { wire, node, since: now });
         }

@@ -243,6 +243,8 @@ impl Control {
             match message {
                 Message::Serve(stream, theirs) => {
                     self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
+                    // Who reaches this node can be reached.
+                    self.links.get_mut(&theirs.node).into_iter().for_each(Link::try_now);
                 }
                 Message::Ask(command) => self.wanted.add(now, command),
                 Message::Whole { heard, filling } => self.whole = Some((heard.max(self.fence), filling)),

@@ -53,6 +53,8 @@ impl Control {
             let token = Token(LINKS + usize::from(node.0));
             self.links.entry(node).or_insert_with(|| Link::new(address, token, false));
         }
+        // What changed may be that somebody is back.
+        self.links.values_mut().for_each(Link::try_now);
         self.doubted.retain(|node, _| addresses.contains_key(node));
         let node = topology.nodes.get(&own).filter(|node| node.run == self.roster.own.run);
         self.entered = node.is_some();

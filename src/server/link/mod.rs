@@ -6,6 +6,7 @@
 //! always waited for sooner or later. Whoever is silent too long meanwhile has lost its link: that says nothing about
 //! whether it lives, only that there is no use in waiting here. It decides nothing else.
 
+mod retry;
 mod wire;
 
 use std::io;
@@ -15,13 +16,15 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::config::link::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, RETRY_PAUSE, SILENCE_MAX};
+use crate::config::link::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::protocol::handshake::encode_handshake;
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake};
 use crate::protocol::peer::{Heartbeat, encode_heartbeat};
 use crate::types::Timestamp;
 
 pub(crate) use wire::{TOGETHER_MAX, Wire};
+
+use retry::Retry;
 
 /// A link, from the side that asks.
 pub(crate) struct Link {
@@ -30,6 +33,7 @@ pub(crate) struct Link {
     /// What is sent on it is answered.
     answered: bool,
     state: State,
+    retry: Retry,
     /// The last failure was told: it is not told again before the link was up.
     told: bool,
 }
@@ -77,7 +81,16 @@ pub(crate) enum Change {
 impl Link {
     /// A link that is still to be made; `answered` if the other end owes an answer to what is sent.
     pub(crate) fn new(address: SocketAddr, token: Token, answered: bool) -> Self {
-        Self { address, token, answered, state: State::Down { until: Timestamp::default() }, told: false }
+        let state = State::Down { until: Timestamp::default() };
+        Self { address, token, answered, state, retry: Retry::default(), told: false }
+    }
+
+    /// The other end may be back: a pause before it is tried again is over.
+    pub(crate) fn try_now(&mut self) {
+        if let State::Down { until } = &mut self.state {
+            *until = Timestamp::default();
+            self.retry.forget();
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -151,7 +164,7 @@ impl Link {
     /// Ends it, to be made anew later.
     pub(crate) fn lose(&mut self, now: Timestamp, error: &LinkError) -> Change {
         let was_up = self.is_up();
-        self.state = State::Down { until: now.after(RETRY_PAUSE) };
+        self.state = State::Down { until: now.after(self.retry.pause()) };
         if was_up {
             tracing::warn!("lost the link to {}: {error}", self.address);
         } else if !self.told {
@@ -201,6 +214,7 @@ impl Link {
             self.state = State::Up { wire, sent_at: now, silent_since: None };
         }
         tracing::info!("linked to {}", self.address);
+        self.retry.forget();
         self.told = false;
         Ok(Change::Up)
     }

@@ -11,10 +11,11 @@ use crate::cluster::replica::Replica;
 use crate::cluster::view::View;
 use crate::config::link::HANDSHAKE_TIMEOUT;
 use crate::protocol::Limits;
+use crate::protocol::acknowledgement::AnswerWriter;
 use crate::protocol::handshake::{
     HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake, encode_handshake,
 };
-use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_answer, encode_heartbeat};
+use crate::protocol::peer::{Heartbeat, PeerMessage, decode_peer, encode_heartbeat};
 use crate::protocol::{Field, ProtocolError};
 use crate::server::link::{LinkError, Wire};
 use crate::server::replication::errands::OwnedProposal;
@@ -77,6 +78,11 @@ impl Guest {
         self.wire.has_more()
     }
 
+    /// Who it is, once it is welcome.
+    pub(super) fn node(&self) -> Option<NodeNumber> {
+        self.welcomed.then_some(self.node)
+    }
+
     /// Whether it has not said in time who it is.
     pub(super) fn is_late(&self, now: Timestamp) -> bool {
         !self.welcomed && now > self.since.after(HANDSHAKE_TIMEOUT)
@@ -112,12 +118,15 @@ impl Guest {
             }
         }
         let node = self.node;
+        let mut answers = AnswerWriter::default();
         self.wire.frames_together(limits, |frames, output| {
             let mut ahead = Lookahead::default();
             for frame in frames.iter().flatten() {
                 ahead.add(decode_peer(*frame, limits)?, store);
             }
-            ahead.messages(store).try_for_each(|message| serve(node, message, host, proposals, output))
+            ahead
+                .messages(store)
+                .try_for_each(|message| serve(node, message, host, proposals, &mut answers, output))
         })?;
         self.wire.flush()?;
         Ok(ended.map(|_| Welcome::Stays)?)
@@ -162,19 +171,21 @@ fn serve(
     message: &PeerMessage<'_>,
     host: &Host<'_>,
     proposals: &mut Vec<OwnedProposal>,
+    answers: &mut AnswerWriter,
     output: &mut Vec<u8>,
 ) -> Result<(), LinkError> {
     let Host { roster, replica, view, store, wall, .. } = *host;
     match message {
         PeerMessage::Inquiry(inquiry) => {
             inquiry.task.version().into_iter().for_each(|version| roster.want(version.stamp.wall()));
-            replica.serve(inquiry, store, wall, |answer| encode_answer(&answer, output));
+            replica.serve(inquiry, store, wall, |answer| answers.write(&answer, output));
         }
         PeerMessage::Proposal(proposal) => proposals.push(OwnedProposal::of(proposal)),
         PeerMessage::Fetch(fetch) => hand_over(node, fetch, roster, replica, view, store, output),
         PeerMessage::List(list) => list_for(list, replica, view, store, output),
         PeerMessage::Heartbeat(Heartbeat::Call) => encode_heartbeat(Heartbeat::Response, output),
         PeerMessage::Answer(_)
+        | PeerMessage::Acknowledgement(_)
         | PeerMessage::Page(_)
         | PeerMessage::Listing(_)
         | PeerMessage::Heartbeat(Heartbeat::Response) => return Err(LinkError::Misplaced),

@@ -48,6 +48,10 @@ impl Replication {
                             coordinator.answer(node, &answer, outbox);
                             Ok(())
                         }
+                        PeerMessage::Acknowledgement(many) => {
+                            many.answers().for_each(|answer| coordinator.answer(node, &answer, outbox));
+                            Ok(())
+                        }
                         // That it came is all that it says.
                         PeerMessage::Heartbeat(Heartbeat::Response) => Ok(()),
                         PeerMessage::Page(page) => {

@@ -200,6 +200,8 @@ impl Replication {
                 }
             }
         }
+        // What changed may be that somebody is back.
+        self.links.iter_mut().flatten().for_each(Link::try_now);
         let links = self.links.iter().enumerate();
         let up = links.filter(|(_, link)| link.as_ref().is_some_and(Link::is_up));
         let up = up.map(|(number, _)| NodeNumber(number as u16)).filter(|node| !outlook.dead.contains(node));
@@ -303,7 +305,13 @@ impl Replication {
         self.roster.note_adopted(self.index as usize, self.replica.epoch);
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
-            self.guests.retain(|_, guest| !guest.is_late(now));
+            self.guests.retain(|_, guest| {
+                let late = guest.is_late(now);
+                if late {
+                    tracing::warn!("closed a link from another node: {}", LinkError::NoHandshake);
+                }
+                !late
+            });
             self.walks.look_at_all();
         }
         if self.recovery.as_ref().is_some_and(|recovering| recovering.is_due(now)) {
@@ -332,6 +340,9 @@ impl Replication {
                 return;
             };
             if self.guests.len() >= GUESTS_MAX {
+                tracing::warn!(
+                    "closed a link from another node: {GUESTS_MAX} are open, and that is the limit"
+                );
                 continue;
             }
             let entry = self.guests.vacant_entry();
@@ -354,8 +365,13 @@ impl Replication {
             let mut proposals = Vec::new();
             let Self { roster, replica, view, limits, .. } = self;
             let host = Host { roster, replica, view, store, wall, limits };
+            let before = guest.node();
             let attended = guest.attend(&host, &mut proposals);
             let serial = guest.serial;
+            // Who reaches this node can be reached.
+            let newcomer = guest.node().filter(|_| before.is_none()).map(|node| usize::from(node.0));
+            let back = newcomer.and_then(|node| self.links.get_mut(node)?.as_mut());
+            back.into_iter().for_each(Link::try_now);
             self.proposals.extend(proposals.into_iter().map(|proposal| (slot, serial, proposal)));
             match attended {
                 Ok(Welcome::Stays) if guest.has_more() => {
