@@ -145,6 +145,14 @@ impl Recovery {
         self.sources.values().filter(|source| source.next.is_some()).map(waits).min()
     }
 
+    /// How much of what its sources have has come, from 0 to 1: each hands over one arc of the ring after the other.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        let of = |source: &Source| source.next.map_or(1.0, |next| next.0 as f64 / u64::MAX as f64);
+        let sources = self.others.1.len().max(1);
+        self.sources.values().map(of).sum::<f64>() / sources as f64
+    }
+
     /// Sources that have handed over everything.
     #[must_use]
     pub fn finished(&self) -> usize {

@@ -4,13 +4,13 @@
 //! HDR histograms and merged as such; percentiles are computed last and never averaged. It names nothing: whoever
 //! owns the operations knows what they are called.
 
-use hdrhistogram::Histogram;
+mod latencies;
+mod stages;
 
-/// Latencies are told apart to this many significant digits.
-const SIGNIFICANT_DIGITS: u8 = 2;
+use crate::types::Level;
 
-/// Longer latencies are recorded as this many nanoseconds: an hour.
-const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+pub use latencies::Latencies;
+pub use stages::{LeveledStages, Stage, Stages, Timing};
 
 /// Why a request was answered with an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,52 +70,17 @@ pub struct Operation {
     pub count: u64,
     /// Those answered with an error.
     pub errors: u64,
-    /// Nanoseconds from the turn in which a request was read to the answer's hand-over to the kernel.
-    latencies: Option<Box<Histogram<u64>>>,
-    /// Requests of the current turn, not yet in the histogram.
+    /// From the turn in which a request was read to the answer's hand-over to the kernel.
+    pub latencies: Latencies,
+    /// Requests of the current turn, not yet among the latencies.
     pending: u32,
 }
 
 impl Operation {
-    /// The latency in nanoseconds that the share `quantile` (0 to 1) of the requests did not exceed.
-    #[must_use]
-    pub fn latency_ns(&self, quantile: f64) -> u64 {
-        self.latencies.as_ref().map_or(0, |latencies| latencies.value_at_quantile(quantile))
-    }
-
-    /// The longest latency, in nanoseconds.
-    #[must_use]
-    pub fn latency_max_ns(&self) -> u64 {
-        self.latencies.as_ref().map_or(0, |latencies| latencies.max())
-    }
-
-    /// How many took at most 1, 2, 4 … microseconds: from the first power of two that any stayed below to the first
-    /// that all did.
-    #[must_use]
-    pub fn doubling_buckets(&self) -> Vec<(u64, u64)> {
-        let Some(latencies) = &self.latencies else { return Vec::new() };
-        let mut buckets = Vec::new();
-        let (mut up_to_us, total) = (1_u64, latencies.len());
-        loop {
-            let count = latencies.count_between(0, up_to_us * 1000);
-            if count > 0 {
-                buckets.push((up_to_us, count));
-            }
-            if count >= total {
-                return buckets;
-            }
-            up_to_us *= 2;
-        }
-    }
-
     fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.errors += other.errors;
-        match (&mut self.latencies, &other.latencies) {
-            (Some(ours), Some(theirs)) => ours.add(theirs.as_ref()).expect("both have the same bounds"),
-            (ours @ None, theirs) => ours.clone_from(theirs),
-            (Some(_), None) => {}
-        }
+        self.latencies.merge(&other.latencies);
     }
 }
 
@@ -154,6 +119,10 @@ pub struct Recorder {
     touched: Vec<u16>,
     /// The totals.
     pub totals: Totals,
+    /// Where the time of replicated requests goes.
+    pub stages: LeveledStages,
+    /// What parts of a worker count by themselves: of all workers the same names in the same order.
+    pub counters: Vec<(&'static str, u64)>,
 }
 
 impl Recorder {
@@ -165,6 +134,8 @@ impl Recorder {
             errors: [0; ErrorKind::ALL.len()],
             touched: Vec::with_capacity(operations),
             totals: Totals::default(),
+            stages: LeveledStages::new(operations),
+            counters: Vec::new(),
         }
     }
 
@@ -190,21 +161,22 @@ impl Recorder {
     /// Ends a turn: all requests counted in it took `elapsed_ns` nanoseconds.
     #[inline]
     pub fn finish_turn(&mut self, elapsed_ns: u64) {
-        let elapsed_ns = elapsed_ns.clamp(1, LATENCY_NS_MAX);
         for operation in self.touched.drain(..) {
             let entry = &mut self.operations[usize::from(operation)];
             let count = u64::from(std::mem::take(&mut entry.pending));
             entry.count += count;
-            entry.latencies.get_or_insert_with(new_histogram).saturating_record_n(elapsed_ns, count);
+            entry.latencies.record_many(elapsed_ns, count);
         }
     }
 
-    /// Counts one request that took `elapsed_ns` nanoseconds, over however many turns.
-    pub fn record(&mut self, operation: u16, elapsed_ns: u64) {
+    /// Counts one request that took its time over several turns; its stages, if it has a level.
+    pub fn record(&mut self, operation: u16, level: Option<Level>, timing: &Timing) {
         let entry = &mut self.operations[usize::from(operation)];
         entry.count += 1;
-        let elapsed_ns = elapsed_ns.clamp(1, LATENCY_NS_MAX);
-        entry.latencies.get_or_insert_with(new_histogram).saturating_record(elapsed_ns);
+        entry.latencies.record(timing.queue_ns + timing.replicas_ns + timing.flush_ns);
+        if let Some(level) = level {
+            self.stages.record(operation, level, timing);
+        }
     }
 
     /// Adds what another recorder counted.
@@ -227,6 +199,10 @@ impl Recorder {
         ours.expired += theirs.expired;
         ours.turns += theirs.turns;
         ours.buffered_bytes += theirs.buffered_bytes;
+        self.stages.merge(&other.stages);
+        for ((_, ours), (_, theirs)) in self.counters.iter_mut().zip(&other.counters) {
+            *ours += theirs;
+        }
     }
 
     /// The operations, by number.
@@ -248,12 +224,6 @@ impl Recorder {
     }
 }
 
-#[cold]
-fn new_histogram() -> Box<Histogram<u64>> {
-    let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, SIGNIFICANT_DIGITS);
-    Box::new(histogram.expect("the bounds are constants that fit together"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,8 +237,8 @@ mod tests {
         assert_eq!(recorder.requests(), 0, "not before the turn ends");
         recorder.finish_turn(1_000);
         assert_eq!(recorder.operations()[1].count, 2);
-        assert_eq!(recorder.operations()[0].latency_ns(0.5), 0);
-        let p50_ns = recorder.operations()[1].latency_ns(0.5);
+        assert_eq!(recorder.operations()[0].latencies.at_quantile_ns(0.5), 0);
+        let p50_ns = recorder.operations()[1].latencies.at_quantile_ns(0.5);
         assert!((990..=1_010).contains(&p50_ns), "{p50_ns}");
     }
 
@@ -287,6 +257,8 @@ mod tests {
         fast.merge(&slow);
         let merged = &fast.operations()[0];
         assert_eq!((merged.count, merged.errors, fast.errors(ErrorKind::State)), (100, 1, 1));
-        assert!(merged.latency_ns(0.5) < 110 && merged.latency_ns(0.99) > 990_000);
+        assert!(
+            merged.latencies.at_quantile_ns(0.5) < 110 && merged.latencies.at_quantile_ns(0.99) > 990_000
+        );
     }
 }

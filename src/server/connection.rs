@@ -43,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) charged_bytes: usize,
     /// When bytes last went in either direction.
     pub(crate) active_at: Timestamp,
+    /// When bytes last came.
+    pub(crate) received_at: Timestamp,
 }
 
 /// What a read brought.
@@ -71,6 +73,7 @@ impl Connection {
             queued: false,
             charged_bytes: 0,
             active_at: now,
+            received_at: now,
         }
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Engine {
     pub(crate) recorder: Recorder,
     /// The time of this turn.
     pub(crate) now: Timestamp,
+    /// When the requests of this batch were begun, in a cluster.
+    pub(crate) batch_at: Timestamp,
     /// The request that was run last took so long that those behind it on its connection wait for another turn.
     pub(crate) ends_turn: bool,
     /// Whose request is being run.
@@ -98,7 +100,10 @@ impl Engine {
     /// Begins to count or to log anew.
     pub(crate) fn forget(&mut self, what: Forget) {
         match what {
-            Forget::Statistics => self.recorder = Recorder::new(OPERATIONS),
+            Forget::Statistics => {
+                self.recorder = Recorder::new(OPERATIONS);
+                self.replication.iter_mut().for_each(|replication| replication.forget_counts());
+            }
             Forget::SlowLog => self.slow_log.clear(),
         }
     }

@@ -33,6 +33,9 @@ impl Worker {
         if self.batch.spans.is_empty() {
             return;
         }
+        if self.engine.replication.is_some() {
+            self.engine.batch_at = self.time.now();
+        }
         let mut batch = mem::take(&mut self.batch);
         for request in batch.requests.iter().take(SLOTS_AHEAD) {
             prefetch_slot(&self.engine, request);

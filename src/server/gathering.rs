@@ -181,6 +181,9 @@ impl Worker {
     /// What this worker knows of what is wanted; connections that are to be closed are.
     fn look_up(&mut self, wanted: &Wanted) -> Known {
         self.engine.recorder.totals.buffered_bytes = self.buffered_bytes as u64;
+        if let Some(replication) = &self.engine.replication {
+            self.engine.recorder.counters = replication.counters();
+        }
         Known {
             counters: wanted.counters.then(|| self.engine.recorder.clone()),
             slow: if wanted.slow_log { self.engine.slow_log.entries() } else { Vec::new() },

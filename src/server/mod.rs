@@ -20,6 +20,7 @@ mod description;
 mod engine;
 mod execute;
 mod gathering;
+mod happened;
 mod housekeeping;
 mod link;
 mod listener;
@@ -159,6 +160,7 @@ impl Node {
                 clock: HybridClock::new(writer),
                 recorder: Recorder::new(OPERATIONS),
                 now: Timestamp::default(),
+                batch_at: Timestamp::default(),
                 ends_turn: false,
                 peer: None,
                 time,

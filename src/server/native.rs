@@ -8,7 +8,7 @@ use crate::message::{
     Batch, Condition, Counter, Envelope, ExpiryChange, OperationStats, Outcome, Refusal, Reply, Request,
     RequestId, Stats,
 };
-use crate::metrics::{ErrorKind, Recorder};
+use crate::metrics::{ErrorKind, Latencies, Recorder, Stage};
 use crate::operation::{self, Effect, Rejection};
 use crate::protocol::client::decode_request;
 use crate::protocol::client::{
@@ -468,20 +468,31 @@ const fn refusal(rejection: Rejection, current: Option<Version>) -> Refusal {
 /// Answers `Stats`, when the counters of all workers have been merged.
 pub(crate) fn answer_stats(engine: &Engine, merged: &Recorder, id: RequestId, out: &mut Vec<u8>) {
     let counters = stats_counters(engine, merged);
+    let row = |name, count, errors, latencies: &Latencies| OperationStats {
+        name,
+        count,
+        errors,
+        p50_ns: latencies.at_quantile_ns(0.5),
+        p90_ns: latencies.at_quantile_ns(0.9),
+        p99_ns: latencies.at_quantile_ns(0.99),
+        p999_ns: latencies.at_quantile_ns(0.999),
+        max_ns: latencies.max_ns(),
+    };
     let operations = merged.operations().iter().enumerate().filter(|(_, operation)| operation.count > 0);
-    let operations = operations.map(|(number, operation)| OperationStats {
-        name: operation_name(number),
-        count: operation.count,
-        errors: operation.errors,
-        p50_ns: operation.latency_ns(0.5),
-        p90_ns: operation.latency_ns(0.9),
-        p99_ns: operation.latency_ns(0.99),
-        p999_ns: operation.latency_ns(0.999),
-        max_ns: operation.latency_max_ns(),
+    let operations = operations.map(|(number, operation)| {
+        row(operation_name(number), operation.count, operation.errors, &operation.latencies)
     });
+    // Where the time goes at each level, as operations of their own.
+    let stages = merged.stages.iter().flat_map(|(number, level, stages)| {
+        let name =
+            move |stage: Stage| format!("{}@{}:{}", operation_name(number), level.name(), stage.name());
+        Stage::ALL.map(|stage| (name(stage), stages.of(stage)))
+    });
+    let stages: Vec<(String, &Latencies)> = stages.filter(|(_, latencies)| latencies.count() > 0).collect();
+    let stages = stages.iter().map(|(name, latencies)| row(name.as_str(), latencies.count(), 0, latencies));
     let stats = Stats {
         counters: counters.into_iter().map(|(name, value)| Counter { name, value }).collect(),
-        operations: operations.collect(),
+        operations: operations.chain(stages).collect(),
     };
     encode_response(id, &Outcome::Done(Reply::Stats(stats)), out);
 }

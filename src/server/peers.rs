@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use crate::message::Refusal;
-use crate::metrics::ErrorKind;
-use crate::server::replication::{Errand, Finished, LINKS, OperationResult};
+use crate::metrics::{ErrorKind, Timing};
+use crate::server::replication::{Errand, Finished, LINKS, OperationResult, Waiter};
 use crate::server::roster::Outlook;
 use crate::server::worker::Worker;
+use crate::types::Timestamp;
 use mio::event::Event;
 
 impl Worker {
@@ -67,12 +68,14 @@ impl Worker {
     fn attend_cluster(&mut self) {
         let engine = &mut self.engine;
         let Some(replication) = &mut engine.replication else { return };
-        replication.attend(engine.now, engine.clock.wall(), self.poll.registry(), &engine.shared);
-        let (finished, bytes) = replication.take_finished();
-        let now = self.time.now();
+        let (time, wall) = (self.time, engine.clock.wall());
+        replication.attend(engine.now, time, wall, self.poll.registry(), &engine.shared);
+        let (mut finished, bytes) = replication.take_finished();
+        if finished.is_empty() {
+            return replication.give_back(finished, bytes);
+        }
         let mut touched = Vec::new();
-        for reply in &finished {
-            self.count(reply, now.nanos_since(reply.waiter.begun));
+        for reply in &mut finished {
             if self.tell(reply, &bytes[reply.bytes.clone()]) {
                 touched.push(reply.waiter.connection);
             }
@@ -83,15 +86,27 @@ impl Worker {
                 self.settle(slot);
             }
         }
+        let now = self.time.now();
+        for reply in &finished {
+            self.count(reply, now);
+        }
         if let Some(replication) = &mut self.engine.replication {
             replication.give_back(finished, bytes);
         }
     }
 
-    fn count(&mut self, reply: &Finished, elapsed_ns: u64) {
+    fn count(&mut self, reply: &Finished, now: Timestamp) {
         let recorder = &mut self.engine.recorder;
-        let operation = reply.waiter.operation;
-        recorder.record(operation, elapsed_ns);
+        let Waiter { operation, level, received, begun, local_ns, .. } = reply.waiter;
+        if reply.answers {
+            let timing = Timing {
+                queue_ns: begun.nanos_since(received),
+                local_ns,
+                replicas_ns: reply.decided.nanos_since(begun),
+                flush_ns: now.nanos_since(reply.decided),
+            };
+            recorder.record(operation, level, &timing);
+        }
         let kind = match reply.result {
             OperationResult::Done => return,
             OperationResult::Refused(Refusal::OutOfMemory) => ErrorKind::OutOfMemory,
@@ -103,8 +118,10 @@ impl Worker {
     }
 
     /// Hands a reply to its client, if that is still there; `true` if the client is to be attended to and is not yet.
-    fn tell(&mut self, reply: &Finished, bytes: &[u8]) -> bool {
+    fn tell(&mut self, reply: &mut Finished, bytes: &[u8]) -> bool {
         let waiter = &reply.waiter;
+        // Of a client that is gone nobody knows which part was the last.
+        reply.answers = waiter.part == 0;
         let Some(connection) = self.connections.get_mut(waiter.connection) else { return false };
         if connection.session.id != waiter.session || connection.parting_since.is_some() {
             return false;
@@ -112,7 +129,7 @@ impl Worker {
         let Some(conversation) = &mut connection.conversation else { return false };
         let mut output = connection.output.take().or_else(|| self.spare_outputs.pop()).unwrap_or_default();
         let before = output.waiting_bytes();
-        conversation.accept(waiter.sequence, waiter.part, bytes, output.bytes());
+        reply.answers = conversation.accept(waiter.sequence, waiter.part, bytes, output.bytes());
         let first = before == 0 && output.waiting_bytes() > 0;
         let resumes = std::mem::take(&mut connection.session.waiting);
         connection.output = Some(output);

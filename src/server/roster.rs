@@ -17,6 +17,7 @@ use crate::message::consensus::Electorate;
 use crate::message::topology::{Name, NodeState, Topology};
 use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
 use crate::server::control::Message;
+use crate::server::happened::{Happened, Happening};
 use crate::server::mailbox::Mailbox;
 use crate::types::{Epoch, Incarnation, NodeNumber, WallTime};
 
@@ -70,6 +71,8 @@ pub(crate) struct Roster {
     known: RwLock<Arc<Known>>,
     /// How many links to each node are up, of all workers.
     links: Mutex<BTreeMap<NodeNumber, u64>>,
+    /// What has happened so far.
+    pub(crate) happened: Happened,
     /// The control thread's.
     pub(crate) control: Mailbox<Message>,
     /// No version beyond this time may be issued or stored, in milliseconds: it is on disk.
@@ -93,6 +96,7 @@ impl Roster {
             name,
             known: RwLock::new(Arc::new(known)),
             links: Mutex::default(),
+            happened: Happened::default(),
             control,
             ceiling_ms: AtomicU64::new(0),
             adopted: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -135,6 +139,9 @@ impl Roster {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let count = links.entry(node).or_default();
         *count = if up { *count + 1 } else { count.saturating_sub(1) };
+        if !up {
+            self.happened.note(Happening::LinkLost);
+        }
     }
 
     /// How many links to a node are up, of all workers.

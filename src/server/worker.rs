@@ -243,7 +243,7 @@ impl Worker {
             let space = &mut self.input[self.input_used..][..turn::READ_BYTES];
             let Received::Bytes(count) = connection.receive(space) else { return self.close(slot) };
             if count > 0 {
-                connection.active_at = self.engine.now;
+                (connection.active_at, connection.received_at) = (self.engine.now, self.engine.now);
                 self.engine.recorder.totals.bytes_read += count as u64;
                 if connection.input.is_empty() {
                     return self.parse_arena(slot, count);

@@ -15,6 +15,7 @@ mod faults;
 #[expect(dead_code, reason = "shared with tests that need more of it")]
 mod harness;
 mod load;
+mod metrics;
 mod moves;
 mod nodes;
 mod patience;

@@ -14,6 +14,7 @@
 //! Sources: DeCandia et al., "Dynamo" (2007); write-back before the answer: Attiya, Bar-Noy, Dolev, "Sharing Memory
 //! Robustly in Message-Passing Systems" (1995), with versions of several writers.
 
+mod counts;
 mod forward;
 mod operation;
 mod orders;
@@ -37,6 +38,7 @@ use crate::message::peer::{Answer, Proposal, Verdict};
 use crate::message::{Outcome, Refusal};
 use crate::types::{KeyHash, Level, NodeNumber, Timestamp, WallTime, WriterId};
 
+pub use counts::Counts;
 pub use orders::{Decided, Decision, Order, Orders, Question};
 
 use operation::{Ended, Operation, Progress};
@@ -98,6 +100,7 @@ pub struct Coordinator {
     /// Buffers of operations that ended.
     spare: Vec<Vec<u8>>,
     rounds: u32,
+    counts: Counts,
     /// No version is issued beyond this time.
     ceiling: WallTime,
     /// The time it was last shown.
@@ -111,6 +114,7 @@ struct Turn<'a, O> {
     clock: &'a mut HybridClock,
     config: &'a CoordinatorConfig,
     rounds: &'a mut u32,
+    counts: &'a mut Counts,
     ceiling: WallTime,
     /// How long the operation may still take.
     remaining_ms: u16,
@@ -135,6 +139,7 @@ impl Coordinator {
             timers,
             spare: Vec::new(),
             rounds: 0,
+            counts: Counts::default(),
             ceiling: WallTime(u64::MAX),
             now: Timestamp::default(),
         }
@@ -180,6 +185,27 @@ impl Coordinator {
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.operations.len() + self.proposers.under_way()
+    }
+
+    /// What it saw happen since it was made, or since it was told to forget that.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Begins to count anew.
+    pub fn forget_counts(&mut self) {
+        self.counts = Counts::default();
+    }
+
+    /// The client of an operation that has not been replied to, by its slot; of changes of a key, of the first.
+    #[inline]
+    #[must_use]
+    pub fn client_of(&self, slot: u32) -> Option<ClientTag> {
+        if slot & PROPOSERS != 0 {
+            return self.proposers.client_of(slot);
+        }
+        self.operations.get(slot as usize).and_then(Operation::client)
     }
 
     /// Begins an operation.
@@ -300,17 +326,29 @@ impl Coordinator {
         out: &mut O,
         act: impl FnOnce(&mut Operation, &mut Turn<'_, O>) -> Progress,
     ) {
-        let Self { view, clock, config, operations, rounds, ceiling, now, random, .. } = self;
+        let Self { view, clock, config, operations, rounds, counts, ceiling, now, random, .. } = self;
         let Some(operation) = operations.get_mut(slot) else { return };
         let remaining_ms = (operation.deadline.nanos_since(*now) / 1_000_000).min(u64::from(u16::MAX)) as u16;
         let (slot_number, ceiling, now) = (slot as u32, *ceiling, *now);
-        let mut turn =
-            Turn { slot: slot_number, view, clock, config, rounds, ceiling, remaining_ms, now, random, out };
+        let mut turn = Turn {
+            slot: slot_number,
+            view,
+            clock,
+            config,
+            rounds,
+            counts,
+            ceiling,
+            remaining_ms,
+            now,
+            random,
+            out,
+        };
         if let Err(ended) = act(operation, &mut turn) {
             let operation = self.operations.remove(slot);
             if ended != Ended::Told {
                 let ((client, hash, key), change) = (operation.of(), operation.change());
                 let deadline = operation.deadline;
+                self.counts.reads_agreed += u64::from(ended == Ended::Disagreed);
                 self.agree(&Wanted { client, key, hash, change, deadline }, out);
             }
             self.keep_buffer(operation);
@@ -378,13 +416,12 @@ impl Coordinator {
     }
 
     fn with_proposers<O: Orders>(&mut self, out: &mut O, act: impl FnOnce(&mut Proposers, &mut Turn<'_, O>)) {
-        let Self { view, clock, config, rounds, ceiling, now, random, proposers, .. } = self;
+        let Self { view, clock, config, rounds, counts, ceiling, now, random, proposers, .. } = self;
         let (ceiling, now) = (*ceiling, *now);
         let (slot, remaining_ms) = (PROPOSERS, 0);
-        act(
-            proposers,
-            &mut Turn { slot, view, clock, config, rounds, ceiling, remaining_ms, now, random, out },
-        );
+        let mut turn =
+            Turn { slot, view, clock, config, rounds, counts, ceiling, remaining_ms, now, random, out };
+        act(proposers, &mut turn);
     }
 }
 

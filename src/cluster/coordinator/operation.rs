@@ -88,6 +88,8 @@ pub(super) struct Effort {
     pub(super) pending: Set,
     /// Answered that they are of another epoch, and are asked again.
     pub(super) parked: Set,
+    /// It took longer than usual.
+    hurried: bool,
     /// How often it was read again, because what was read had been replaced meanwhile.
     reads_again: u8,
     key_bytes: usize,
@@ -127,6 +129,7 @@ impl Operation {
             round: 0,
             pending: Set::default(),
             parked: Set::default(),
+            hurried: false,
             reads_again: 0,
             key_bytes: ask.key.len(),
             buffer,
@@ -137,6 +140,12 @@ impl Operation {
     /// Whose it is, and its key.
     pub(super) fn of(&self) -> (ClientTag, KeyHash, &[u8]) {
         (self.effort.client, self.effort.hash, self.effort.key())
+    }
+
+    /// Whose it is, if that client waits for a reply.
+    #[inline]
+    pub(super) fn client(&self) -> Option<ClientTag> {
+        (!matches!(self.state, State::Linger(_))).then_some(self.effort.client)
     }
 
     /// What is to be changed, if that is to be agreed on.
@@ -210,6 +219,7 @@ impl Operation {
 
     /// Asks again those who have not answered, and others beside them.
     pub(super) fn hurry<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
+        turn.counts.hurried += u64::from(!std::mem::replace(&mut self.effort.hurried, true));
         self.nudge(Nudge::Hurry, turn)
     }
 
@@ -250,6 +260,7 @@ impl Operation {
             Step::Agree => Err(Ended::Disagreed),
             Step::Propose => Err(Ended::ComesBack),
             Step::Become(state) => {
+                turn.counts.reads_written_back += u64::from(matches!(state, State::Settle(_)));
                 self.state = state;
                 self.enter(turn)
             }

@@ -168,6 +168,7 @@ impl Read {
             return self.find_more(impatient, effort, turn);
         }
         if !quorum.is_met(holders) && O::DEVIATION != Deviation::WriteBackSkipped {
+            turn.counts.reads_divergent += 1;
             if agreement {
                 return Step::Agree;
             }
@@ -193,6 +194,9 @@ impl Read {
         effort: &mut Effort,
         turn: &mut Turn<'_, O>,
     ) -> Step {
+        let differs =
+            |place: usize| self.seen[place].map(|seen| seen.rank) != newest.map(|newest| newest.rank);
+        turn.counts.reads_divergent += u64::from(self.answered.iter().any(differs));
         let wall = turn.clock.wall();
         reply(newest.filter(|newest| newest.kind.is_live(wall)), effort, turn);
         let pending = effort.pending;
@@ -269,6 +273,7 @@ impl Linger {
     ) {
         let Some(newest) = self.newest else { return };
         if seen.is_none_or(|seen| seen.rank < newest.rank) {
+            turn.counts.repairs += 1;
             effort.send(place, turn, |value| Task::Repair(newest.with(value)));
         }
     }

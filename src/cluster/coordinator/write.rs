@@ -173,6 +173,7 @@ impl Write {
         let willing = self.applied.union(waiting).union(self.superseded);
         let retry = !self.superseded.is_empty() && quorum.is_met(willing);
         if retry && self.retries < turn.config.retries_max {
+            turn.counts.writes_superseded += u64::from(self.retries == 0);
             self.retries += 1;
             self.touched |= !effort.pending.is_empty();
             self.version = None;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use crate::message::description::Node;
-use crate::metrics::{ErrorKind, Recorder};
+use crate::metrics::{ErrorKind, Recorder, Stage};
 use crate::protocol::resp::RespVersion;
 use crate::protocol::resp::reply;
 use crate::protocol::resp::request::Arguments;
@@ -25,7 +25,7 @@ pub(super) fn ask(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Resul
 type Section = fn(&mut String, &Engine, &Recorder);
 
 /// Sections by name; those that are shown when none is asked for come with `true`.
-const SECTIONS: [(&str, bool, Section); 10] = [
+const SECTIONS: [(&str, bool, Section); 11] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
@@ -33,6 +33,7 @@ const SECTIONS: [(&str, bool, Section); 10] = [
     ("commandstats", false, command_stats),
     ("errorstats", true, error_stats),
     ("latencystats", false, latency_stats),
+    ("levelstats", false, level_stats),
     ("replication", true, replication),
     ("cluster", true, cluster),
     ("keyspace", true, keyspace),
@@ -111,6 +112,8 @@ pub(crate) fn stats_counters(engine: &Engine, merged: &Recorder) -> Vec<(&'stati
         ("memory_used_bytes", engine.shared.store.used_bytes()),
     ];
     counters.extend(ErrorKind::ALL.map(|kind| (error_counter(kind), merged.errors(kind))));
+    counters.extend(&merged.counters);
+    counters.extend(engine.shared.roster.iter().flat_map(|roster| roster.happened.named()));
     counters
 }
 
@@ -156,12 +159,29 @@ fn command_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
 fn latency_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
     for (number, operation) in merged.operations().iter().enumerate() {
         if operation.count > 0 {
-            let us = |quantile| operation.latency_ns(quantile) as f64 / 1000.0;
+            let us = |quantile| operation.latencies.at_quantile_ns(quantile) as f64 / 1000.0;
             let (p50, p99, p999) = (us(0.5), us(0.99), us(0.999));
             let name = operation_name(number);
             let _ =
                 write!(text, "latency_percentiles_usec_{name}:p50={p50:.3},p99={p99:.3},p99.9={p999:.3}\r\n");
         }
+    }
+}
+
+/// Of each operation at each level, what its stages took.
+fn level_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
+    for (number, level, stages) in merged.stages.iter() {
+        let (name, level, calls) = (operation_name(number), level.name(), stages.of(Stage::Flush).count());
+        let _ = write!(text, "levelstat_{name}_{level}:calls={calls}");
+        for stage in Stage::ALL.into_iter().filter(|stage| stages.of(*stage).count() > 0) {
+            let us = |quantile| stages.of(stage).at_quantile_ns(quantile) as f64 / 1000.0;
+            let (stage, p50, p99, p999) = (stage.name(), us(0.5), us(0.99), us(0.999));
+            let _ = write!(
+                text,
+                ",{stage}_p50_usec={p50:.3},{stage}_p99_usec={p99:.3},{stage}_p99.9_usec={p999:.3}"
+            );
+        }
+        text.push_str("\r\n");
     }
 }
 
@@ -174,13 +194,14 @@ fn error_stats(text: &mut String, _engine: &Engine, merged: &Recorder) {
     }
 }
 
-fn replication(text: &mut String, engine: &Engine, _merged: &Recorder) {
+fn replication(text: &mut String, engine: &Engine, merged: &Recorder) {
     // For clients of Redis: every node takes writes, and none follows another.
     line(text, "role", "master");
     line(text, "connected_slaves", 0);
     let Some(cluster) = describe(engine) else { return };
     line(text, "replicas_of_each_key", cluster.copies.min(cluster.nodes.len() as u8));
     line(text, "movement_awaits", cluster.movement.map_or(0, |movement| movement.awaited.len()));
+    merged.counters.iter().for_each(|(name, count)| line(text, name, count));
 }
 
 fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
@@ -215,6 +236,8 @@ fn cluster(text: &mut String, engine: &Engine, _merged: &Recorder) {
         line(text, &format!("node_{}", node.name), described);
     }
     line(text, "worker_operations_under_way", replication.under_way());
+    let happened = engine.shared.roster.iter().flat_map(|roster| roster.happened.named());
+    happened.for_each(|(name, count)| line(text, name, count));
 }
 
 fn keyspace(text: &mut String, engine: &Engine, _merged: &Recorder) {
@@ -242,7 +265,7 @@ pub(crate) fn latencies(merged: &Recorder, wanted: &[usize], out: &mut Vec<u8>, 
         reply::bulk(out, b"calls");
         reply::integer(out, operation.count as i64);
         reply::bulk(out, b"histogram_usec");
-        let buckets = operation.doubling_buckets();
+        let buckets = operation.latencies.doubling_buckets();
         reply::map_head(out, version, buckets.len());
         for (up_to_us, count) in buckets {
             reply::integer(out, up_to_us as i64);

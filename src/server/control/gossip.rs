@@ -10,6 +10,7 @@ use crate::cluster::membership::{Input, Liveness, Membership, Output};
 use crate::config::MembershipConfig;
 use crate::message::gossip::Peer;
 use crate::protocol::gossip::GossipCodec;
+use crate::server::happened::Happening;
 use crate::server::link::Change;
 use crate::types::{NodeNumber, Timestamp};
 
@@ -49,7 +50,10 @@ impl Control {
         for (node, change) in std::mem::take(&mut self.link_changes) {
             match change {
                 Change::Up => self.gossip(now, Input::LinkUp(node))?,
-                Change::Lost => self.gossip(now, Input::LinkLost(node))?,
+                Change::Lost => {
+                    self.roster.happened.note(Happening::LinkLost);
+                    self.gossip(now, Input::LinkLost(node))?;
+                }
                 Change::None => {}
             }
         }
@@ -76,6 +80,7 @@ impl Control {
                 Output::Send { to, bytes } => self.say_to(to, &Said::Gossip(bytes)),
                 Output::Changed { node, liveness } => self.note_liveness(now, node, liveness)?,
                 Output::Renewed(peer) => {
+                    self.roster.happened.note(Happening::Renewed);
                     tracing::warn!(
                         "this node was thought dead, and says that it is not for the {}. time",
                         peer.renewal
@@ -92,6 +97,11 @@ impl Control {
             Liveness::Alive => self.doubted.remove(&node),
             Liveness::Suspected | Liveness::Dead => self.doubted.insert(node, liveness),
         };
+        match liveness {
+            Liveness::Alive => {}
+            Liveness::Suspected => self.roster.happened.note(Happening::Suspected),
+            Liveness::Dead => self.roster.happened.note(Happening::Dead),
+        }
         let was_dead = before == Some(Liveness::Dead);
         let dead = liveness == Liveness::Dead;
         self.changed |= before != self.doubted.get(&node).copied();

@@ -45,6 +45,7 @@ use crate::protocol::gossip::GossipCodec;
 use crate::protocol::handshake::{Handshake, LinkRefusal, Purpose};
 use crate::server::clock::Clock;
 use crate::server::engine::Shared;
+use crate::server::happened::Happening;
 use crate::server::link::{Change, Link, LinkError};
 use crate::server::roster::{Outlook, Roster};
 use crate::types::{Epoch, NodeNumber, Stamp, Timestamp, WallTime};
@@ -345,6 +346,9 @@ impl Control {
                     let name = leadership.leader.and_then(|leader| self.log.topology().nodes.get(&leader));
                     let name = name.map_or("nobody", |node| node.name.text());
                     tracing::info!("{name} leads the cluster in term {}", leadership.term);
+                    let known = leadership.leader.is_some();
+                    let happening = if known { Happening::LeaderElected } else { Happening::LeaderLost };
+                    self.roster.happened.note(happening);
                     self.changed = true;
                 }
             }

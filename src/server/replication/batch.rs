@@ -14,7 +14,7 @@ use crate::server::engine::Engine;
 use crate::server::native::operation_of;
 use crate::server::replication::conversation::Combine;
 use crate::server::replication::outbox::{Shape, Waiter, Waiting};
-use crate::server::replication::requests::{Begun, Client, NOT_OFFERED, want_of};
+use crate::server::replication::requests::{Begun, Client, NOT_OFFERED, level_of, want_of};
 
 const TWICE: &str =
     "in a cluster, a batch asks nothing else about a key that it changes: ask in a request of its own";
@@ -85,7 +85,10 @@ pub(super) fn begin(
                     sequence,
                     part,
                     operation: operation_of(&request),
-                    begun: engine.now,
+                    level: Some(level_of(&action, wanted)),
+                    received: connection.received_at,
+                    begun: engine.batch_at,
+                    local_ns: 0,
                     shape: Shape::Native(id),
                 };
                 let hash = engine.shared.store.hash(key);

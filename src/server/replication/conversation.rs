@@ -73,11 +73,13 @@ impl Conversation {
         self.first + self.awaited.len() as u64 - 1
     }
 
-    /// Takes the reply to a part, and writes to `out` what can be told now.
-    pub(crate) fn accept(&mut self, sequence: u64, part: u32, bytes: &[u8], out: &mut Vec<u8>) {
-        let Some(place) = sequence.checked_sub(self.first).map(|place| place as usize) else { return };
-        let Some(awaited) = self.awaited.get_mut(place) else { return };
+    /// Takes the reply to a part, and writes to `out` what can be told now; returns whether a request has been
+    /// answered by it: it was the last part, or is a request by itself.
+    pub(crate) fn accept(&mut self, sequence: u64, part: u32, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(place) = sequence.checked_sub(self.first).map(|place| place as usize) else { return false };
+        let Some(awaited) = self.awaited.get_mut(place) else { return false };
         awaited.missing = awaited.missing.saturating_sub(1);
+        let answered = awaited.missing == 0 || matches!(awaited.combine, Combine::Batch { .. });
         if place == 0 && awaited.combine == Combine::One {
             if !awaited.silent {
                 out.extend_from_slice(bytes);
@@ -97,6 +99,7 @@ impl Conversation {
             self.awaited.pop_front();
             self.first += 1;
         }
+        answered
     }
 }
 

@@ -10,6 +10,7 @@ use mio::net::TcpStream;
 use crate::cluster::replica::Replica;
 use crate::cluster::view::View;
 use crate::config::link::HANDSHAKE_TIMEOUT;
+use crate::message::peer::{Answer, Verdict};
 use crate::protocol::Limits;
 use crate::protocol::acknowledgement::AnswerWriter;
 use crate::protocol::handshake::{
@@ -45,6 +46,15 @@ pub(super) struct Guest {
     pub(super) serial: u64,
     /// Who it is, once it is welcome.
     node: NodeNumber,
+}
+
+/// How many inquiries of other nodes were answered.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Inquiries {
+    /// All of them.
+    pub(super) served: u64,
+    /// Those that were refused: they changed nothing.
+    pub(super) refused: u64,
 }
 
 /// What a guest is served from.
@@ -106,6 +116,7 @@ impl Guest {
         &mut self,
         host: &Host<'_>,
         proposals: &mut Vec<OwnedProposal>,
+        inquiries: &mut Inquiries,
     ) -> Result<Welcome, LinkError> {
         let Host { roster, store, limits, .. } = *host;
         let ended = self.wire.receive();
@@ -118,7 +129,7 @@ impl Guest {
             }
         }
         let node = self.node;
-        let mut answers = AnswerWriter::default();
+        let mut answers = Answers { writer: AnswerWriter::default(), inquiries };
         self.wire.frames_together(limits, |frames, output| {
             let mut ahead = Lookahead::default();
             for frame in frames.iter().flatten() {
@@ -165,20 +176,35 @@ impl Guest {
     }
 }
 
+/// Where answers go, and are counted.
+struct Answers<'i> {
+    writer: AnswerWriter,
+    inquiries: &'i mut Inquiries,
+}
+
+impl Answers<'_> {
+    #[inline]
+    fn add(&mut self, answer: &Answer<'_>, output: &mut Vec<u8>) {
+        self.inquiries.served += 1;
+        self.inquiries.refused += u64::from(matches!(answer.verdict, Verdict::Refused(_)));
+        self.writer.write(answer, output);
+    }
+}
+
 /// Does what another node asks, and appends the answer to `output`.
 fn serve(
     node: NodeNumber,
     message: &PeerMessage<'_>,
     host: &Host<'_>,
     proposals: &mut Vec<OwnedProposal>,
-    answers: &mut AnswerWriter,
+    answers: &mut Answers<'_>,
     output: &mut Vec<u8>,
 ) -> Result<(), LinkError> {
     let Host { roster, replica, view, store, wall, .. } = *host;
     match message {
         PeerMessage::Inquiry(inquiry) => {
             inquiry.task.version().into_iter().for_each(|version| roster.want(version.stamp.wall()));
-            replica.serve(inquiry, store, wall, |answer| answers.write(&answer, output));
+            replica.serve(inquiry, store, wall, |answer| answers.add(&answer, output));
         }
         PeerMessage::Proposal(proposal) => proposals.push(OwnedProposal::of(proposal)),
         PeerMessage::Fetch(fetch) => hand_over(node, fetch, roster, replica, view, store, output),

@@ -98,6 +98,7 @@ impl Judge {
             clock: HybridClock::new(WriterId::default()),
             recorder: Recorder::new(OPERATIONS),
             now: Timestamp::default(),
+            batch_at: Timestamp::default(),
             ends_turn: false,
             peer: None,
             time: Clock::start(),

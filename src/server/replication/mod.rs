@@ -43,6 +43,7 @@ use crate::config::{
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
+use crate::server::clock::Clock;
 use crate::server::control;
 use crate::server::engine::Shared;
 use crate::server::link::{Change, Link, LinkError};
@@ -53,12 +54,12 @@ use crate::types::{Epoch, NodeNumber, RunId, Stamp, Timestamp, WallTime, WriterI
 
 pub(crate) use conversation::Conversation;
 pub(crate) use errands::Errand;
-pub(crate) use outbox::{Finished, OperationResult};
+pub(crate) use outbox::{Finished, OperationResult, Waiter};
 pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
 pub(crate) use walks::Purpose;
 
 use errands::OwnedProposal;
-use guest::{Guest, Host, Welcome};
+use guest::{Guest, Host, Inquiries, Welcome};
 use judge::{CHANGE_OVERHEAD_BYTES_MAX, Judge};
 use lookahead::Lookahead;
 use outbox::{Outbox, Waiting};
@@ -108,6 +109,8 @@ pub(crate) struct Replication {
     accepting: bool,
     /// Guests that have something to do.
     queued: Vec<usize>,
+    /// What other nodes asked.
+    inquiries: Inquiries,
     /// An answer of the own replica, on its way to the coordinator.
     answer: Vec<u8>,
     limits: FrameLimits,
@@ -165,6 +168,7 @@ impl Replication {
             listener,
             accepting: false,
             queued: Vec::new(),
+            inquiries: Inquiries::default(),
             answer: Vec::new(),
             limits: frame_limits,
             look_around_at: Timestamp::default(),
@@ -232,7 +236,7 @@ impl Replication {
     pub(crate) fn observe(&mut self, now: Timestamp, machine: WallTime) -> WallTime {
         let wall = self.clock.show(now, machine);
         self.coordinator.observe(now, wall);
-        self.outbox.wall_ms = wall.0;
+        (self.outbox.wall_ms, self.outbox.now) = (wall.0, now);
         self.roster.want(self.coordinator.latest());
         self.replica.ceiling = self.roster.ceiling();
         self.coordinator.set_ceiling(self.replica.ceiling);
@@ -281,8 +285,16 @@ impl Replication {
         Duration::from_nanos(next.nanos_since(now))
     }
 
-    /// Has its turn: answers other nodes, takes in their answers, sends what is to be sent.
-    pub(crate) fn attend(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, shared: &Shared) {
+    /// Has its turn: answers other nodes, takes in their answers, sends what is to be sent. `now` is the turn's time;
+    /// `time` tells what parts of it take.
+    pub(crate) fn attend(
+        &mut self,
+        now: Timestamp,
+        time: Clock,
+        wall: WallTime,
+        registry: &Registry,
+        shared: &Shared,
+    ) {
         let store = &shared.store;
         self.accept_guests(now, registry);
         // A turn comes when something does, and after a while in any case: beyond that, the process was stopped. What
@@ -298,8 +310,7 @@ impl Replication {
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);
         self.go_on_walking(shared, now, wall);
-        // What is answered here may order more of the own replica.
-        while self.serve_own(wall, store) {}
+        self.ask_own(time, wall, store);
         self.send(now);
         self.tell_askers(shared);
         self.roster.note_adopted(self.index as usize, self.replica.epoch);
@@ -317,6 +328,18 @@ impl Replication {
         if self.recovery.as_ref().is_some_and(|recovering| recovering.is_due(now)) {
             self.fetch(now);
         }
+    }
+
+    /// What it counts by itself.
+    pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let replica = [("inquiries", self.inquiries.served), ("inquiries_refused", self.inquiries.refused)];
+        self.coordinator.counts().named().into_iter().chain(replica).collect()
+    }
+
+    /// Begins to count anew.
+    pub(crate) fn forget_counts(&mut self) {
+        self.coordinator.forget_counts();
+        self.inquiries = Inquiries::default();
     }
 
     /// Takes out the replies that have come, and their bytes.
@@ -366,7 +389,7 @@ impl Replication {
             let Self { roster, replica, view, limits, .. } = self;
             let host = Host { roster, replica, view, store, wall, limits };
             let before = guest.node();
-            let attended = guest.attend(&host, &mut proposals);
+            let attended = guest.attend(&host, &mut proposals, &mut self.inquiries);
             let serial = guest.serial;
             // Who reaches this node can be reached.
             let newcomer = guest.node().filter(|_| before.is_none()).map(|node| usize::from(node.0));
@@ -405,6 +428,7 @@ impl Replication {
     fn serve_own_inquiry(&mut self, message: &PeerMessage<'_>, wall: WallTime, store: &Store) {
         let PeerMessage::Inquiry(inquiry) = message else { return };
         inquiry.task.version().into_iter().for_each(|version| self.roster.want(version.stamp.wall()));
+        self.outbox.served.extend(self.coordinator.client_of(inquiry.operation.slot));
         self.answer.clear();
         let answer = &mut self.answer;
         // Encoded, because what it borrows is under a lock that nothing may be sent under.
@@ -413,6 +437,18 @@ impl Replication {
             let outbox = &mut self.outbox;
             self.coordinator.answer(self.roster.own.node, &answer, outbox);
         }
+    }
+
+    /// Lets the own replica answer until nothing is asked of it: an answer may lead to more.
+    fn ask_own(&mut self, time: Clock, wall: WallTime, store: &Store) {
+        if self.outbox.staged[usize::from(self.roster.own.node.0)].is_empty() {
+            return;
+        }
+        let (before, begun) = (self.outbox.finished.len(), time.now());
+        while self.serve_own(wall, store) {}
+        self.outbox.now = time.now();
+        let local_ns = self.outbox.now.nanos_since(begun);
+        self.outbox.note_local(before, local_ns);
     }
 
     /// Lets the own replica answer what the coordinator asked of it; `false` if it asked nothing.

@@ -15,7 +15,7 @@ use crate::protocol::peer::{encode_inquiry, encode_proposal};
 use crate::protocol::resp::{RespVersion, reply};
 use crate::server::replication::errands::{Asker, Destination, answer_to};
 use crate::server::replication::judge::Judge;
-use crate::types::Timestamp;
+use crate::types::{Level, Timestamp};
 
 /// Which request of which client an operation is for.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,14 @@ pub(crate) struct Waiter {
     pub(crate) part: u32,
     /// The operation, as it is counted.
     pub(crate) operation: u16,
+    /// The level it is at; `None` for what is about all keys.
+    pub(crate) level: Option<Level>,
+    /// When it was read off its connection.
+    pub(crate) received: Timestamp,
     /// When it was begun.
     pub(crate) begun: Timestamp,
+    /// What the batches took in which this node's own replica was asked for it, in nanoseconds.
+    pub(crate) local_ns: u64,
     /// What the answer looks like.
     pub(crate) shape: Shape,
 }
@@ -70,6 +76,10 @@ pub(crate) struct Finished {
     pub(crate) bytes: Range<usize>,
     /// What it is counted as.
     pub(crate) result: OperationResult,
+    /// When it was known what to tell.
+    pub(crate) decided: Timestamp,
+    /// A request has been answered by it: it was the last part, or is a request by itself.
+    pub(crate) answers: bool,
 }
 
 /// What an operation is counted as.
@@ -105,6 +115,10 @@ pub(crate) struct Outbox {
     pub(super) bytes: Vec<u8>,
     /// By whose walk keys were removed, and whether they were.
     pub(super) removed: Vec<(usize, bool)>,
+    /// Whose operations the own replica was asked for, in this batch.
+    pub(super) served: Vec<ClientTag>,
+    /// The time that replies are stamped with.
+    pub(super) now: Timestamp,
     /// The wall time, for what is answered relative to it.
     pub(super) wall_ms: u64,
 }
@@ -113,8 +127,9 @@ impl Outbox {
     pub(super) fn new(nodes: usize, judge: Judge) -> Self {
         let staged = (0..nodes).map(|_| Vec::new()).collect();
         let (finished, bytes) = (Vec::new(), Vec::new());
-        let (waiting, answers, removed) = (Slab::new(), Vec::new(), Vec::new());
-        Self { staged, waiting, answers, judge, finished, bytes, removed, wall_ms: 0 }
+        let (waiting, answers, removed, served) = (Slab::new(), Vec::new(), Vec::new(), Vec::new());
+        let now = Timestamp::default();
+        Self { staged, waiting, answers, judge, finished, bytes, removed, served, now, wall_ms: 0 }
     }
 
     /// Makes room for messages to nodes of numbers below `nodes`.
@@ -158,7 +173,7 @@ impl Outbox {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(reply);
         let bytes = start..self.bytes.len();
-        self.finished.push(Finished { waiter, bytes, result: OperationResult::Done });
+        self.finish(waiter, bytes, OperationResult::Done);
     }
 
     #[inline]
@@ -170,7 +185,25 @@ impl Outbox {
             Outcome::Unknown { .. } => OperationResult::Unknown,
         };
         write(waiter.shape, outcome, self.wall_ms, &mut self.bytes);
-        self.finished.push(Finished { waiter, bytes: start..self.bytes.len(), result });
+        self.finish(waiter, start..self.bytes.len(), result);
+    }
+
+    #[inline]
+    fn finish(&mut self, waiter: Waiter, bytes: Range<usize>, result: OperationResult) {
+        self.finished.push(Finished { waiter, bytes, result, decided: self.now, answers: false });
+    }
+
+    /// Notes what the own replica took for what was asked of it since `before` replies had come.
+    pub(super) fn note_local(&mut self, before: usize, local_ns: u64) {
+        for finished in &mut self.finished[before..] {
+            finished.waiter.local_ns += local_ns;
+            finished.decided = self.now;
+        }
+        for ClientTag(tag) in self.served.drain(..) {
+            if let Some(Waiting::Client(waiter)) = self.waiting.get_mut(tag as usize) {
+                waiter.local_ns += local_ns;
+            }
+        }
     }
 }
 

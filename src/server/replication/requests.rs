@@ -206,7 +206,18 @@ fn begin_walk(
         _ => Shape::Raw,
     };
     let (connection, session) = (client.slot, connection.session.id);
-    let waiter = Waiter { connection, session, sequence, part: 0, operation, begun: engine.now, shape };
+    let waiter = Waiter {
+        connection,
+        session,
+        sequence,
+        part: 0,
+        operation,
+        level: None,
+        received: client.connection.received_at,
+        begun: engine.batch_at,
+        local_ns: 0,
+        shape,
+    };
     replication.begin_walk(&engine.shared, waiter, purpose, cursor);
     Begun::Yes
 }
@@ -298,6 +309,14 @@ fn not_offered() -> Wrong {
     format!("UNAVAILABLE {NOT_OFFERED}").into()
 }
 
+/// The level at which it is done, whatever was asked for.
+pub(super) fn level_of(want: &Want<'_>, level: Level) -> Level {
+    match want {
+        Want::Plain(_) => level,
+        Want::Change(_) => Level::Linearizable,
+    }
+}
+
 fn carry_out(
     engine: &mut Engine,
     client: &mut Client<'_>,
@@ -324,7 +343,10 @@ fn carry_out(
             sequence,
             part,
             operation,
-            begun: engine.now,
+            level: Some(level_of(want, level)),
+            received: connection.received_at,
+            begun: engine.batch_at,
+            local_ns: 0,
             shape: plan.shape,
         };
         replication.begin(&engine.shared, Waiting::Client(waiter), key, hash, level, want);

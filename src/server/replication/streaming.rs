@@ -12,6 +12,7 @@ use crate::message::peer::{Answer, Fetch, Obstacle, Verdict};
 use crate::protocol::page::{Page, PageWriter, encode_fetch};
 use crate::protocol::peer::encode_answer;
 use crate::server::control;
+use crate::server::happened::Happening;
 use crate::server::replication::Replication;
 use crate::server::roster::Roster;
 use crate::store::Store;
@@ -84,6 +85,8 @@ impl Recovering {
         let Page { operation, next, latest, .. } = *page;
         roster.want(latest);
         self.machine.page(now, from, &Received { operation, next, latest });
+        roster.happened.note(Happening::PageMerged);
+        roster.happened.note_recovery(self.cells, self.machine.share());
     }
 }
 
@@ -122,6 +125,7 @@ impl Replication {
         let Some(recovering) = &self.recovery else { return };
         if recovering.machine.is_whole(&self.view) {
             tracing::info!("this node has what it lacked: {} cells came", recovering.cells);
+            self.roster.happened.note_recovery(recovering.cells, 1.0);
             let (heard, filling) = (recovering.machine.heard(), recovering.filling);
             // If the control thread has too much to do, it is told again when something changes.
             let _ = self.roster.control.send(control::Message::Whole { heard, filling });

@@ -56,6 +56,11 @@ impl Proposers {
         self.count
     }
 
+    /// Whose change is under way.
+    pub(super) fn client_of(&self, slot: u32) -> Option<ClientTag> {
+        self.proposers.get((slot & !PROPOSERS) as usize).and_then(Proposer::client)
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Timestamp> {
         self.timers.next()
     }

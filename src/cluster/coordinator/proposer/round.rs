@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 
 use super::Change;
 use crate::cluster::coordinator::replicas::{PLACES_MAX, Quorum, Replicas, Set};
-use crate::cluster::coordinator::{Decision, Order, Orders, Turn};
+use crate::cluster::coordinator::{ClientTag, Decision, Order, Orders, Turn};
 use crate::message::peer::{
     Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
 };
@@ -140,6 +140,11 @@ impl Proposer {
         self.hash
     }
 
+    /// Whose change is under way, if one is.
+    pub(super) fn client(&self) -> Option<ClientTag> {
+        self.queue.front().map(|front| front.client)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
     }
@@ -188,6 +193,7 @@ impl Proposer {
             let rides = changes && self.quorum.is_met(self.riding) && turn.now < self.rides_until;
             match self.next.take() {
                 Some(ballot) if rides => {
+                    turn.counts.rounds_ridden += 1;
                     self.ballot = ballot;
                     self.promised = self.riding;
                     self.decide(true, turn);
@@ -208,6 +214,7 @@ impl Proposer {
     }
 
     fn prepare<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        turn.counts.rounds_prepared += 1;
         self.forget_promises();
         (self.promised, self.base, self.held) = (Set::default(), None, None);
         self.new_round(turn);
@@ -384,6 +391,7 @@ impl Proposer {
 
     /// The round is lost: tries another, at once or later.
     fn lose<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
+        turn.counts.rounds_lost += 1;
         self.failures += 1;
         if self.failures <= ROUNDS_AT_ONCE {
             self.prepare(turn);
