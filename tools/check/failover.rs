@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use annulus::local::{Nodes, ask};
 use annulus::message::description::Cluster;
+use annulus::types::Level;
 use rustix::process::Signal;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::faults::{scratch, start};
@@ -33,6 +35,31 @@ struct Loss {
     /// Until the others agreed on another leader, if it was the leader.
     leaderless: Option<Duration>,
     told: Told,
+    failures: Failures,
+}
+
+/// Operations that were refused or unknown.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Failures {
+    /// On connections to the node that was lost.
+    there: usize,
+    /// At quorum, on connections to the others.
+    elsewhere_at_quorum: usize,
+    /// At linearizable, on connections to the others: of a change that the lost node had to propose nobody can tell.
+    elsewhere_at_linearizable: usize,
+}
+
+impl Failures {
+    fn of(told: &Told, victim: usize) -> Self {
+        let count = |wanted: fn(&Level) -> bool| {
+            told.failures.iter().filter(|(target, level)| *target != victim && wanted(level)).count()
+        };
+        Self {
+            there: told.failures.iter().filter(|(target, _)| *target == victim).count(),
+            elsewhere_at_quorum: count(|level| *level == Level::Quorum),
+            elsewhere_at_linearizable: count(|level| *level == Level::Linearizable),
+        }
+    }
 }
 
 pub(crate) fn check(options: &FailoverOptions) -> Result<Judgement, Box<dyn Error>> {
@@ -41,7 +68,7 @@ pub(crate) fn check(options: &FailoverOptions) -> Result<Judgement, Box<dyn Erro
     let (mut nodes, proxies) =
         start(options.program.as_deref(), 3, options.workers.into(), &directory, &passages)?;
     let mut judgement = Judgement::Kept;
-    let (mut gaps, mut leaderless) = (Vec::new(), Vec::new());
+    let (mut gaps, mut leaderless, mut failures) = (Vec::new(), Vec::new(), Failures::default());
     for round in 0..options.losses {
         let loss = lose(&mut nodes, options, round)?;
         let judged = judge(&loss.told.history);
@@ -52,9 +79,13 @@ pub(crate) fn check(options: &FailoverOptions) -> Result<Judgement, Box<dyn Erro
             json!({
                 "round": round, "was_leader": loss.was_leader, "gap_ms": gap_ms, "leaderless_ms": leaderless_ms,
                 "done": loss.told.done, "refused": loss.told.refused, "unknown": loss.told.unknown,
+                "failures": loss.failures,
                 "judgement": judged.judgement, "violations": judged.violations,
             })
         );
+        failures.there += loss.failures.there;
+        failures.elsewhere_at_quorum += loss.failures.elsewhere_at_quorum;
+        failures.elsewhere_at_linearizable += loss.failures.elsewhere_at_linearizable;
         gaps.push(gap_ms);
         leaderless.extend(leaderless_ms);
     }
@@ -63,6 +94,10 @@ pub(crate) fn check(options: &FailoverOptions) -> Result<Judgement, Box<dyn Erro
     std::fs::remove_dir_all(&directory)?;
     println!("longest time without an operation done: {}", spread(&mut gaps));
     println!("time without a leader: {}", spread(&mut leaderless));
+    println!(
+        "not done: {} on connections to the lost node; on others {} at quorum, {} at linearizable",
+        failures.there, failures.elsewhere_at_quorum, failures.elsewhere_at_linearizable
+    );
     Ok(judgement)
 }
 
@@ -103,7 +138,8 @@ fn lose(nodes: &mut Nodes, options: &FailoverOptions, round: u64) -> Result<Loss
         nodes.start(victim)?;
     }
     ask(WHOLE_WITHIN, || nodes.whole()).ok_or("the cluster is not whole again")?;
-    Ok(Loss { was_leader, gap: told.longest_gap, leaderless: leaderless?, told })
+    let failures = Failures::of(&told, victim);
+    Ok(Loss { was_leader, gap: told.longest_gap, leaderless: leaderless?, told, failures })
 }
 
 fn lose_one(

@@ -41,6 +41,8 @@ pub(crate) struct Told {
     pub(crate) done: u64,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
+    /// Those that were refused or unknown: through which target, and at which level.
+    pub(crate) failures: Vec<(usize, Level)>,
     /// The longest time in which no client had an operation done.
     pub(crate) longest_gap: Duration,
 }
@@ -83,6 +85,7 @@ impl Load {
             done: 0,
             refused: 0,
             unknown: 0,
+            failures: Vec::new(),
             longest_gap: Duration::from_nanos(gap.longest_ns.load(Ordering::Relaxed)),
         };
         for worker in histories {
@@ -90,6 +93,7 @@ impl Load {
             told.done += worker.done;
             told.refused += worker.refused;
             told.unknown += worker.unknown;
+            told.failures.extend(worker.failures);
         }
         told
     }
@@ -156,7 +160,7 @@ struct Worker<'l> {
     history: History,
     random: fastrand::Rng,
     connection: Option<Client>,
-    /// Connections made, and tried: each goes to the next node.
+    /// The next target to connect to: each connection goes to the next node.
     tried: usize,
     next_value: u64,
     /// The version that this client last saw, by key.
@@ -164,6 +168,7 @@ struct Worker<'l> {
     done: u64,
     refused: u64,
     unknown: u64,
+    failures: Vec<(usize, Level)>,
 }
 
 impl<'l> Worker<'l> {
@@ -183,6 +188,7 @@ impl<'l> Worker<'l> {
             done: 0,
             refused: 0,
             unknown: 0,
+            failures: Vec::new(),
         }
     }
 
@@ -256,6 +262,9 @@ impl<'l> Worker<'l> {
         client.set_level(Some(level));
         let result = call(client, name.as_bytes());
         let now = self.now();
+        if result.is_err() {
+            self.failures.push(((self.tried - 1) % self.load.targets.len(), level));
+        }
         match result {
             Ok(reply) => {
                 let (answer, version) = answer(&mut self.history, reply);

@@ -3,7 +3,7 @@
 //! In reading order: [`options`] say what can be asked for; a [`load`] is clients at work, [`judge`] what their history
 //! proves; [`cluster`] does both to a cluster that somebody else runs. [`faults`] runs one of its own, whose nodes
 //! reach each other through a [`proxy`], and makes [`trouble`] meanwhile; [`results`] add up in a file. [`failover`]
-//! measures how long nobody is served.
+//! measures how long nobody is served, [`saturated`] whether a busy machine is taken for a dead one.
 //!
 //! Invariant: a verdict is told of everything that was recorded; what could not be judged is told too. No key is
 //! touched but those below the prefix. Exit codes: 0 if every promise was kept, 1 if one was not or nothing could be
@@ -20,6 +20,7 @@ mod load;
 mod options;
 mod proxy;
 mod results;
+mod saturated;
 mod trouble;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Cluster(options) => cluster::check(options),
         Command::Faults(options) => faults::check(options),
         Command::Failover(options) => failover::check(options),
+        Command::Saturated(options) => saturated::check(options),
     };
     match checked {
         Ok(Judgement::Kept) => ExitCode::SUCCESS,

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Faults(FaultsOptions),
     /// Measures how long nobody is served when a node dies, and how long there is no leader, in a cluster of its own.
     Failover(FailoverOptions),
+    /// Keeps all cores busy beside a cluster of its own, and looks whether anybody is thought dead who is not.
+    Saturated(SaturatedOptions),
 }
 
 /// What clients do.
@@ -85,6 +87,33 @@ pub(crate) struct FailoverOptions {
 
     /// Operations a second, of all clients.
     #[arg(long, value_name = "COUNT", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: u32,
+
+    /// The binary that runs a node [default: `annulus` beside this one].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SaturatedOptions {
+    /// How long, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u64,
+
+    /// Threads that do nothing but spin [default: one more than there are cores].
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) spinners: Option<usize>,
+
+    /// Event loops of each node.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) workers: u8,
+
+    /// Clients, each with a connection of its own.
+    #[arg(long, value_name = "COUNT", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) clients: u32,
+
+    /// Operations a second, of all clients.
+    #[arg(long, value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
 
     /// The binary that runs a node [default: `annulus` beside this one].
