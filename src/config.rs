@@ -422,12 +422,21 @@ pub mod link {
     pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
     /// How long the other end may take to introduce itself.
     pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long nothing may come on a link before the kernel asks whether the other end is there, how long it waits for
+    /// an answer, and how often it asks: who is gone without a word is known to the kernel after all that.
+    pub const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+    /// See [`KEEPALIVE_AFTER`].
+    pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+    /// See [`KEEPALIVE_AFTER`].
+    pub const KEEPALIVE_RETRIES: u32 = 3;
     /// Bytes that wait to be sent to a peer at most; one that takes no more is given up.
     pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
     /// Bytes read of a link in one turn, about.
     pub const TURN_BYTES: usize = 1 << 20;
     /// Links that other nodes may have to one worker.
     pub const GUESTS_MAX: usize = 4096;
+    /// Refused links that one thread logs a second.
+    pub const COMPLAINTS_A_SECOND_MAX: u32 = 20;
     /// A buffer that grew beyond this gives its memory back when it is empty.
     pub const KEPT_BYTES_MAX: usize = 1 << 20;
 }

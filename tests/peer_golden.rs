@@ -345,13 +345,13 @@ fn movements() {
 fn metadata() {
     let name = "n1".parse().expect("a name");
     let metadata = Metadata { name, number: NodeNumber(1), ceiling: WallTime(5), image: image() };
-    let bytes = encode_metadata(&metadata);
+    let bytes = encode_metadata(&metadata, 9);
     assert_eq!(
         hex(&bytes),
-        "41 4E 4E 55 4C 55 53 4D 03 00 00 00 00 00 00 00 87 57 48 DE 11 5E DC F9 02 6E 31 01 05 03 01 01 \
-        09 09 02 01 01 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 03 00 01 01 02 6E 31 01 82 02 00 7F \
-        00 00 01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 00 80 02 01 02 00 01 01 \
-        61 02 02 01 03 0A 02 01 01 02"
+        "41 4E 4E 55 4C 55 53 4D 04 00 00 00 52 00 00 00 7C C9 6D 03 CE 63 2B 94 09 00 00 00 00 00 00 00 \
+        02 6E 31 01 05 03 01 01 09 09 02 01 01 00 00 00 00 07 08 02 01 00 03 01 F4 03 E8 07 03 00 01 01 \
+        02 6E 31 01 82 02 00 7F 00 00 01 CC 3A 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 01 E8 39 \
+        00 80 02 01 02 00 01 01 61 02 02 01 03 0A 02 01 01 02"
     );
-    assert_eq!(decode_metadata(&bytes), Ok(metadata));
+    assert_eq!(decode_metadata(&bytes), Ok((metadata, 9)));
 }

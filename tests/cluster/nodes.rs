@@ -3,6 +3,7 @@
 //! Invariant: a cluster is handed out when it is open, every worker of every node is linked to every other node, as
 //! many vote as should, and those before have no say any more; its processes end with it, and their metadata with them.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -117,7 +118,23 @@ impl Cluster {
         let peers = SocketAddr::from((self.address, 7500 + node as u16 + ports_on)).to_string();
         let place = ["--id", &name, "--data-dir", directory.to_str().unwrap(), "--peer-listen", &peers];
         let options = self.options.iter().map(String::as_str);
-        Process::start(&[&place, options.collect::<Vec<_>>().as_slice(), more].concat())
+        let arguments = [&place, options.collect::<Vec<_>>().as_slice(), more].concat();
+        std::fs::create_dir_all(&self.directory).expect("there is room");
+        let log = File::options().create(true).append(true).open(self.log_path(node)).expect("there is room");
+        Process::start_logging(&arguments, log.into())
+    }
+
+    fn log_path(&self, node: usize) -> PathBuf {
+        self.directory.join(format!("{}.log", name(node)))
+    }
+
+    /// Waits until a line of a node's log has all of `words`.
+    #[track_caller]
+    pub(crate) fn logs(&self, node: usize, words: &[&str]) {
+        wait_until(&format!("{words:?} is logged"), || {
+            let log = std::fs::read_to_string(self.log_path(node)).expect("it is there");
+            log.lines().any(|line| words.iter().all(|word| line.contains(word)))
+        });
     }
 
     /// What a node says of another.

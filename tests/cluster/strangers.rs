@@ -61,15 +61,59 @@ fn strangers_are_told_what_is_wrong_and_do_no_harm() {
         let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(length).collect();
         assert!(say(peer, &noise).is_empty());
     }
+    // Whoever wants to join may speak of the cluster, and of nothing else, at no length it likes.
+    let join = Handshake { purpose: Purpose::Join, ..handshake(0, 0, 5) };
+    let oversize = [&u32::MAX.to_le_bytes()[..], &[0; 64]].concat();
+    let mut stream = TcpStream::connect(peer).unwrap();
+    stream.write_all(&encode_handshake(&join)).unwrap();
+    let mut welcome = [0; HANDSHAKE_BYTES];
+    stream.read_exact(&mut welcome).unwrap();
+    assert_eq!(decode_handshake(&welcome).unwrap().purpose, Purpose::Welcome);
+    stream.write_all(&oversize).unwrap();
+    assert!(!matches!(stream.read(&mut welcome), Ok(1..)), "it is the end");
+    assert!(say(peer, &[&encode_handshake(&join)[..], &oversize].concat()).is_empty());
+    for words in [
+        &["closed a link", "belongs to another cluster"][..],
+        &["closed a link", "no other node of the cluster"],
+        &["closed a link", "another life of it"],
+        &["closed a link", "another version of the protocol"],
+        &["closed a link", "no message between nodes", "magic"],
+        &[
+            "closed a link of a process that was to join",
+            "no message between nodes",
+            "frame length",
+            "too large",
+        ],
+        &["closed a link", "before it was welcome"],
+    ] {
+        cluster.logs(0, words);
+    }
     for node in &cluster.nodes {
         assert_serves(node.address);
     }
 }
 
 #[test]
+fn a_stranger_that_speaks_of_the_cluster_is_refused_with_a_line() {
+    let cluster = Cluster::start(1);
+    let control = Handshake {
+        purpose: Purpose::Control,
+        cluster: ClusterId(7),
+        node: NodeNumber(3),
+        run: RunId(NonZeroU64::MIN),
+    };
+    let answer: [u8; HANDSHAKE_BYTES] = say(cluster.peer(0), &encode_handshake(&control)).try_into().unwrap();
+    let refused = decode_handshake(&answer).unwrap();
+    assert_eq!(refused.purpose, Purpose::Refused(LinkRefusal::Cluster));
+    cluster.logs(0, &["closed a link of node 3's control thread", "another cluster", "--join"]);
+    assert_serves(cluster.nodes[0].address);
+}
+
+#[test]
 fn silence_at_the_port_for_nodes_ends_in_time() {
     let cluster = Cluster::start(3);
     assert!(say(cluster.peer(1), b"").is_empty());
+    cluster.logs(1, &["closed a link", "did not introduce itself in time"]);
 }
 
 #[test]

@@ -159,10 +159,12 @@ fn metadata_are_one_nodes_and_one_processes() {
     cluster.nodes[0].exit();
     let (code, said) = fails(&cluster, "n2", "n1", &[]);
     assert!(code == Some(1) && said.contains("are of the node n1"), "{said}");
-    let path = cluster.directory.join("n1/metadata");
-    let mut bytes = std::fs::read(&path).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(&path, &bytes).unwrap();
+    for copy in ["n1/metadata", "n1/metadata.copy"] {
+        let path = cluster.directory.join(copy);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+    }
     let (code, said) = fails(&cluster, "n1", "n1", &[]);
     assert!(code == Some(1) && said.contains("it is damaged"), "{said}");
 }

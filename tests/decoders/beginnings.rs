@@ -11,7 +11,7 @@ use annulus::protocol::client::{RequestBatchWriter, encode_request, encode_respo
 use annulus::protocol::control::encode_control;
 use annulus::protocol::gossip::GossipCodec;
 use annulus::protocol::handshake::{Handshake, LinkRefusal, Purpose, encode_handshake};
-use annulus::protocol::metadata::encode_metadata;
+use annulus::protocol::metadata::{METADATA_HEADER_BYTES, encode_metadata};
 use annulus::protocol::peer::{Heartbeat, encode_answer, encode_heartbeat, encode_inquiry};
 use annulus::protocol::preamble::{Greeting, Preamble, encode_greeting, encode_preamble};
 use annulus::types::{ClusterId, Epoch, Incarnation, Level, NodeNumber, RunId, Version, WallTime};
@@ -108,9 +108,9 @@ fn metadata() -> Vec<u8> {
     let name = "n1".parse().expect("a name");
     let image =
         Image { term: 2, vote: Some(NodeNumber(1)), commit: 3, snapshot: a_snapshot(), entries: entries() };
-    let whole = encode_metadata(&Metadata { name, number: NodeNumber(1), ceiling: WallTime(5), image });
+    let whole = encode_metadata(&Metadata { name, number: NodeNumber(1), ceiling: WallTime(5), image }, 1);
     // The property puts a header in front.
-    whole[24..].to_vec()
+    whole[METADATA_HEADER_BYTES..].to_vec()
 }
 
 fn control() -> Vec<Vec<u8>> {

@@ -13,7 +13,7 @@ use annulus::protocol::control::{decode_control, encode_control};
 use annulus::protocol::frame::{Frame, Split, split_frame};
 use annulus::protocol::gossip::{GossipCodec, MEMBER_BYTES};
 use annulus::protocol::handshake::{HANDSHAKE_BYTES, decode_handshake, encode_handshake};
-use annulus::protocol::metadata::{decode_metadata, encode_metadata};
+use annulus::protocol::metadata::{decode_metadata, encode_metadata, seal};
 use annulus::protocol::page::{PageWriter, encode_fetch, encode_list};
 use annulus::protocol::peer::{
     PeerMessage, decode_peer, encode_answer, encode_heartbeat, encode_inquiry, encode_proposal,
@@ -23,7 +23,7 @@ use annulus::protocol::preamble::{
 };
 use annulus::protocol::resp::request::{Argument, Arguments, Parsed, parse};
 use annulus::protocol::{Limits, ProtocolError};
-use annulus::types::{Incarnation, KeyHash, NodeNumber, Timestamp};
+use annulus::types::{Incarnation, NodeNumber, Timestamp};
 use foca::Codec;
 
 /// A decoder's name, and what must hold of it.
@@ -239,12 +239,9 @@ pub(crate) fn control(bytes: &[u8]) {
 
 /// A node's metadata: as they are, and as the content of a sound header, which nobody finds by chance.
 pub(crate) fn metadata(bytes: &[u8]) {
-    let mut sealed = b"ANNULUSM\x01\0\0\0\0\0\0\0".to_vec();
-    sealed.extend_from_slice(&KeyHash::of(bytes, 0).0.to_le_bytes());
-    sealed.extend_from_slice(bytes);
-    for bytes in [bytes, &sealed] {
-        if let Ok(metadata) = decode_metadata(bytes) {
-            assert_eq!(decode_metadata(&encode_metadata(&metadata)), Ok(metadata));
+    for bytes in [bytes, &seal(bytes, 7)] {
+        if let Ok((metadata, sequence)) = decode_metadata(bytes) {
+            assert_eq!(decode_metadata(&encode_metadata(&metadata, sequence)), Ok((metadata, sequence)));
         }
     }
 }

@@ -314,6 +314,11 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_logging(arguments, Stdio::null())
+    }
+
+    /// The same, with its log going to `log`.
+    pub(crate) fn start_logging(arguments: &[&str], log: Stdio) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
         command.arg("node");
         if !arguments.contains(&"--listen") {
@@ -323,7 +328,7 @@ impl Process {
             command.args(["--workers", "2"]);
         }
         command.args(arguments);
-        Self::spawn(command.stderr(Stdio::null()))
+        Self::spawn(command.stderr(log))
     }
 
     /// Starts a command that ends up as a node.

@@ -14,7 +14,7 @@ use crate::config::control::GUESTS_MAX;
 use crate::protocol::Limits;
 use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control};
 use crate::protocol::handshake::{Handshake, Purpose, encode_handshake};
-use crate::server::link::{LinkError, Wire};
+use crate::server::link::{Complaints, LinkError, Wire};
 use crate::server::roster::Roster;
 use crate::types::{NodeNumber, Timestamp};
 
@@ -35,6 +35,15 @@ struct Guest {
 #[derive(Default)]
 pub(super) struct Guests {
     guests: Slab<Guest>,
+    complaints: Complaints,
+}
+
+/// What complaints call somebody.
+fn whom(node: Option<NodeNumber>) -> String {
+    match node {
+        Some(node) => format!("node {}'s control thread", node.0),
+        None => "a process that was to join".to_owned(),
+    }
 }
 
 impl Guests {
@@ -62,7 +71,7 @@ impl Guests {
         wire.output().extend_from_slice(&encode_handshake(&Handshake { purpose, ..roster.own }));
         let sent = wire.flush();
         if let Err(refusal) = judged {
-            tracing::warn!("refused a control link of node {}: {refusal}", theirs.node.0);
+            self.complaints.tell(now, &whom(Some(theirs.node)), &refusal);
         } else if sent.is_ok() {
             let node = (theirs.purpose == Purpose::Control).then_some(theirs.node);
             entry.insert(Guest { wire, node, since: now });
@@ -82,6 +91,7 @@ impl Guests {
     /// Takes in what they say.
     pub(super) fn attend(&mut self, now: Timestamp, said: &mut Vec<(Source, Said)>) {
         let limits = Limits { frame_bytes_max: CONTROL_BYTES_MAX, ..Limits::default() };
+        let complaints = &mut self.complaints;
         self.guests.retain(|slot, guest| {
             let received = guest.wire.receive();
             let understood = guest.wire.frames(&limits, |frame, _| {
@@ -89,9 +99,12 @@ impl Guests {
                 Ok::<(), LinkError>(())
             });
             if let Err(error) = &understood {
-                tracing::warn!("closed a control link of {:?}: {error}", guest.node);
+                complaints.tell(now, &whom(guest.node), error);
             }
             let late = guest.node.is_none() && now > guest.since.after(JOIN_SILENCE_MAX);
+            if late && received.is_ok() {
+                complaints.tell(now, &whom(None), &LinkError::NotJoining);
+            }
             received.is_ok() && understood.is_ok() && !late
         });
     }

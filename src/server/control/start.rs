@@ -78,7 +78,7 @@ pub(crate) fn begin(
 ) -> Result<Beginning, BeginError> {
     let directory = config.data_dir.display().to_string();
     let poll = Poll::new()?;
-    let (file, found) = MetadataFile::open(&config.data_dir)?;
+    let (mut file, found) = MetadataFile::open(&config.data_dir)?;
     let mut entrance = Entrance {
         name: config.name.clone(),
         run,

@@ -6,6 +6,7 @@
 //! always waited for sooner or later. Whoever is silent too long meanwhile has lost its link: that says nothing about
 //! whether it lives, only that there is no use in waiting here. It decides nothing else.
 
+mod complaints;
 mod retry;
 mod wire;
 
@@ -16,12 +17,13 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::config::link::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, SILENCE_MAX};
+use crate::config::link::{GUESTS_MAX, HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::protocol::handshake::encode_handshake;
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake};
 use crate::protocol::peer::{Heartbeat, encode_heartbeat};
 use crate::types::Timestamp;
 
+pub(crate) use complaints::Complaints;
 pub(crate) use wire::{TOGETHER_MAX, Wire};
 
 use retry::Retry;
@@ -62,6 +64,12 @@ pub(crate) enum LinkError {
     Protocol(#[from] crate::protocol::ProtocolError),
     #[error("it said what does not belong on this link")]
     Misplaced,
+    #[error("{GUESTS_MAX} links are open, and that is the limit")]
+    TooMany,
+    #[error("it was to join, and has not asked to in time")]
+    NotJoining,
+    #[error("it went on speaking before it was welcome")]
+    Hasty,
     #[error("it did not introduce itself in time")]
     NoHandshake,
     #[error("it answered nothing for {} s", SILENCE_MAX.as_secs())]

@@ -7,8 +7,11 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use mio::event::Event;
 use mio::net::TcpStream;
+use socket2::{SockRef, TcpKeepalive};
 
-use crate::config::link::{KEPT_BYTES_MAX, OUTPUT_BYTES_MAX, TURN_BYTES};
+use crate::config::link::{
+    KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, KEPT_BYTES_MAX, OUTPUT_BYTES_MAX, TURN_BYTES,
+};
 use crate::protocol::Limits;
 use crate::protocol::frame::{Frame, Split, split_frame};
 
@@ -35,6 +38,10 @@ pub(crate) const TOGETHER_MAX: usize = 32;
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
+        // Without it, what is left of a link to a machine that has vanished would stay. A kernel that refuses is no
+        // reason to do without the link.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES));
         Self {
             stream,
             input: Vec::new(),

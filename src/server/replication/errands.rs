@@ -124,7 +124,7 @@ impl Replication {
 
     /// Takes on what other nodes' clients want.
     pub(super) fn take_proposals(&mut self, shared: &Shared) {
-        for (slot, serial, proposal) in std::mem::take(&mut self.proposals) {
+        for (slot, serial, proposal) in std::mem::take(&mut self.heard.proposals) {
             let operation = proposal.operation;
             let waiting =
                 Waiting::Asker(Asker { destination: Destination::Guest { slot, serial }, operation });
@@ -143,11 +143,7 @@ impl Replication {
         for (destination, bytes) in std::mem::take(&mut self.outbox.answers) {
             match destination {
                 Destination::Guest { slot, serial } => {
-                    if let Some(guest) = self.guests.get_mut(slot).filter(|guest| guest.serial == serial)
-                        && guest.tell(&bytes).is_err()
-                    {
-                        self.guests.remove(slot);
-                    }
+                    self.guests.tell(slot, serial, &bytes);
                 }
                 Destination::Worker { index, ticket } => {
                     let done = Message::ErrandDone { ticket, answer: bytes.into() };

@@ -14,6 +14,7 @@ mod batch;
 mod conversation;
 mod errands;
 mod guest;
+mod guests;
 mod judge;
 mod links;
 mod lookahead;
@@ -22,13 +23,14 @@ mod requests;
 mod streaming;
 mod walks;
 
+use std::io;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpListener;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use slab::Slab;
 
 use crate::cluster::coordinator::Coordinator;
@@ -37,16 +39,14 @@ use crate::cluster::ring::Ring;
 use crate::cluster::view::View;
 use crate::config::{
     CoordinatorConfig, DRIFT_MAX_DEFAULT, Limits,
-    link::GUESTS_MAX,
     recovery::{PAGE_BYTES, PAUSE},
 };
 use crate::hybrid_clock::HybridClock;
 use crate::protocol::Limits as FrameLimits;
 use crate::protocol::peer::{PEER_OVERHEAD_BYTES_MAX, PeerMessage, decode_peer, encode_answer};
 use crate::server::clock::Clock;
-use crate::server::control;
 use crate::server::engine::Shared;
-use crate::server::link::{Change, Link, LinkError};
+use crate::server::link::{Change, Link};
 use crate::server::roster::{Outlook, Roster};
 use crate::slewed_clock::SlewedClock;
 use crate::store::Store;
@@ -58,8 +58,8 @@ pub(crate) use outbox::{Finished, OperationResult, Waiter};
 pub(crate) use requests::{Begun, Client, begin, begin_native, begin_other};
 pub(crate) use walks::Purpose;
 
-use errands::OwnedProposal;
-use guest::{Guest, Host, Inquiries, Welcome};
+use guest::{Host, Inquiries};
+use guests::{Guests, Heard};
 use judge::{CHANGE_OVERHEAD_BYTES_MAX, Judge};
 use lookahead::Lookahead;
 use outbox::{Outbox, Waiting};
@@ -93,24 +93,15 @@ pub(crate) struct Replication {
     view: View,
     /// By the number of the node; none to the own one, and to those that have gone.
     links: Vec<Option<Link>>,
-    guests: Slab<Guest>,
-    /// Links that others have had to this worker.
-    guests_seen: u64,
-    /// What others want proposed, by the slots and numbers of their links.
-    proposals: Vec<(usize, u64, OwnedProposal)>,
+    guests: Guests,
+    /// What they want that is not theirs to do.
+    heard: Heard,
     /// How it gets back what it lost, if it did and this worker sees to it.
     recovery: Option<Recovering>,
     /// What is about all keys.
     walks: Walks,
     /// Who waits for what other workers propose.
     tickets: Slab<Waiting>,
-    listener: TcpListener,
-    /// The kernel may hold links to accept.
-    accepting: bool,
-    /// Guests that have something to do.
-    queued: Vec<usize>,
-    /// What other nodes asked.
-    inquiries: Inquiries,
     /// An answer of the own replica, on its way to the coordinator.
     answer: Vec<u8>,
     limits: FrameLimits,
@@ -159,16 +150,11 @@ impl Replication {
             clock: SlewedClock::default(),
             view,
             links: Vec::new(),
-            guests: Slab::new(),
-            guests_seen: 0,
-            proposals: Vec::new(),
+            guests: Guests::new(listener),
+            heard: Heard::default(),
             recovery: None,
             walks: Walks::default(),
             tickets: Slab::new(),
-            listener,
-            accepting: false,
-            queued: Vec::new(),
-            inquiries: Inquiries::default(),
             answer: Vec::new(),
             limits: frame_limits,
             look_around_at: Timestamp::default(),
@@ -223,8 +209,8 @@ impl Replication {
     ///
     /// # Errors
     /// The kernel's.
-    pub(crate) fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
-        registry.register(&mut self.listener, PEER_LISTENER, Interest::READABLE)
+    pub(crate) fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        self.guests.register(registry)
     }
 
     /// Operations under way.
@@ -246,16 +232,8 @@ impl Replication {
     /// Remembers what an event says.
     pub(crate) fn note(&mut self, event: &Event) {
         match event.token() {
-            PEER_LISTENER => self.accepting = true,
-            Token(token) if token >= GUESTS => {
-                let slot = token - GUESTS;
-                let Some(guest) = self.guests.get_mut(slot) else { return };
-                guest.note(event);
-                if !guest.queued {
-                    guest.queued = true;
-                    self.queued.push(slot);
-                }
-            }
+            PEER_LISTENER => self.guests.note_listener(),
+            Token(token) if token >= GUESTS => self.guests.note(token - GUESTS, event),
             Token(token) => {
                 if let Some(Some(link)) = self.links.get_mut(token - LINKS) {
                     link.note(event);
@@ -269,8 +247,7 @@ impl Replication {
         let to_send = self.outbox.staged.iter().any(|staged| !staged.is_empty());
         let to_read = !self.outbox.answers.is_empty()
             || !self.outbox.finished.is_empty()
-            || self.accepting
-            || !self.queued.is_empty()
+            || self.guests.has_more()
             || self.walks.is_ready()
             || !self.outbox.removed.is_empty()
             || self.links.iter().flatten().any(Link::has_more);
@@ -296,13 +273,12 @@ impl Replication {
         shared: &Shared,
     ) {
         let store = &shared.store;
-        self.accept_guests(now, registry);
         // A turn comes when something does, and after a while in any case: beyond that, the process was stopped. What
         // came meanwhile is heard of in the first turn after that, or in the second.
         let [last, before] = self.turns_at;
         self.replica.stopped_ms = now.nanos_since(before.after(LOOK_AROUND * 2)) / 1_000_000;
         self.turns_at = [now, last];
-        self.attend_guests(wall, registry, store);
+        self.attend_guests(now, wall, registry, store);
         self.take_proposals(shared);
         // What it asks itself has not waited.
         self.replica.stopped_ms = 0;
@@ -316,13 +292,7 @@ impl Replication {
         self.roster.note_adopted(self.index as usize, self.replica.epoch);
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
-            self.guests.retain(|_, guest| {
-                let late = guest.is_late(now);
-                if late {
-                    tracing::warn!("closed a link from another node: {}", LinkError::NoHandshake);
-                }
-                !late
-            });
+            self.guests.dismiss_late(now);
             self.walks.look_at_all();
         }
         if self.recovery.as_ref().is_some_and(|recovering| recovering.is_due(now)) {
@@ -332,14 +302,17 @@ impl Replication {
 
     /// What it counts by itself.
     pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
-        let replica = [("inquiries", self.inquiries.served), ("inquiries_refused", self.inquiries.refused)];
+        let replica = [
+            ("inquiries", self.guests.inquiries.served),
+            ("inquiries_refused", self.guests.inquiries.refused),
+        ];
         self.coordinator.counts().named().into_iter().chain(replica).collect()
     }
 
     /// Begins to count anew.
     pub(crate) fn forget_counts(&mut self) {
         self.coordinator.forget_counts();
-        self.inquiries = Inquiries::default();
+        self.guests.inquiries = Inquiries::default();
     }
 
     /// Takes out the replies that have come, and their bytes.
@@ -355,73 +328,15 @@ impl Replication {
         (self.outbox.finished, self.outbox.bytes) = (finished, bytes);
     }
 
-    fn accept_guests(&mut self, now: Timestamp, registry: &Registry) {
-        while self.accepting {
-            let Ok((mut stream, _)) = self.listener.accept() else {
-                // What could not be accepted is tried again at the next event.
-                self.accepting = false;
-                return;
-            };
-            if self.guests.len() >= GUESTS_MAX {
-                tracing::warn!(
-                    "closed a link from another node: {GUESTS_MAX} are open, and that is the limit"
-                );
-                continue;
-            }
-            let entry = self.guests.vacant_entry();
-            let token = Token(GUESTS + entry.key());
-            match registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
-                Ok(()) => {
-                    self.guests_seen += 1;
-                    entry.insert(Guest::new(stream, now, self.guests_seen));
-                }
-                Err(error) => tracing::warn!(%error, "cannot serve another node's link"),
-            }
-        }
-    }
-
-    fn attend_guests(&mut self, wall: WallTime, registry: &Registry, store: &Store) {
-        let mut queued = std::mem::take(&mut self.queued);
-        for slot in queued.drain(..) {
-            let Some(guest) = self.guests.get_mut(slot) else { continue };
-            guest.queued = false;
-            let mut proposals = Vec::new();
-            let Self { roster, replica, view, limits, .. } = self;
-            let host = Host { roster, replica, view, store, wall, limits };
-            let before = guest.node();
-            let attended = guest.attend(&host, &mut proposals, &mut self.inquiries);
-            let serial = guest.serial;
-            // Who reaches this node can be reached.
-            let newcomer = guest.node().filter(|_| before.is_none()).map(|node| usize::from(node.0));
-            let back = newcomer.and_then(|node| self.links.get_mut(node)?.as_mut());
-            back.into_iter().for_each(Link::try_now);
-            self.proposals.extend(proposals.into_iter().map(|proposal| (slot, serial, proposal)));
-            match attended {
-                Ok(Welcome::Stays) if guest.has_more() => {
-                    guest.queued = true;
-                    self.queued.push(slot);
-                }
-                Ok(Welcome::Stays) => {}
-                Ok(Welcome::SpeaksOfTheCluster(theirs)) => {
-                    let stream = self.guests.remove(slot).into_stream();
-                    if let Some(mut stream) = stream
-                        && registry.deregister(&mut stream).is_ok()
-                    {
-                        // A control thread that has too much to do is asked again: the other end tries on.
-                        let _ = self.roster.control.send(control::Message::Serve(stream, theirs));
-                    }
-                }
-                Err(error) => {
-                    if !matches!(error, LinkError::Kernel(_)) {
-                        tracing::warn!("closed a link from another node: {error}");
-                    }
-                    self.guests.remove(slot);
-                }
-            }
-        }
-        // Pushed to meanwhile: those with more than one turn takes.
-        if self.queued.is_empty() {
-            self.queued = queued;
+    fn attend_guests(&mut self, now: Timestamp, wall: WallTime, registry: &Registry, store: &Store) {
+        self.guests.accept(now, registry);
+        let Self { roster, replica, view, limits, .. } = self;
+        let host = Host { roster, replica, view, store, wall, limits };
+        self.guests.attend(now, &host, registry, &mut self.heard);
+        // Who reaches this node can be reached.
+        for node in self.heard.newcomers.drain(..) {
+            let link = self.links.get_mut(usize::from(node.0)).and_then(Option::as_mut);
+            link.into_iter().for_each(Link::try_now);
         }
     }
 
