@@ -26,7 +26,7 @@ pub use demo::Demo;
 pub use file::FileError;
 pub use keys::KeyCommand;
 pub use local::Local;
-pub use options::{Options, OptionsError};
+pub use options::{LogFormat, Options, OptionsError};
 pub use output::Failure;
 pub use target::Target;
 pub use values::{OutOfBounds, Shards, Size, Whole};
@@ -72,6 +72,10 @@ pub struct NodeArguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Stop cleanly when standard input ends, as it does when the process that started this node is gone.
+    #[arg(long)]
+    stop_at_eof: bool,
+
     #[command(flatten)]
     options: Box<Options>,
 }
@@ -97,6 +101,12 @@ pub enum ConfigCommand {
 }
 
 impl NodeArguments {
+    /// Whether the node stops when its standard input ends.
+    #[must_use]
+    pub const fn stops_at_eof(&self) -> bool {
+        self.stop_at_eof
+    }
+
     /// The options of the file and the command line.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Nodes on this machine, each in a process of its own.
 //!
-//! Invariant: no process outlives this value, and no directory that it made for itself. What other processes have come
+//! Invariant: no process outlives this value, nor this process if that is killed; no directory that it made for itself
+//! outlives this value. What other processes have come
 //! to can only be asked for, again and again.
 #![expect(
     clippy::disallowed_methods,
@@ -176,7 +177,8 @@ impl Nodes {
             command.args(["--join", &self.plan.places[0].advertised.to_string()]);
         }
         let log = File::options().create(true).append(true).open(self.log(node))?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // Its standard input ends with this process, however that ends.
+        command.arg("--stop-at-eof").stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         self.children[node] = Some(command.spawn()?);
         Ok(())
     }

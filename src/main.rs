@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use annulus::cli::{Arguments, Command};
+use annulus::cli::{Arguments, Command, LogFormat};
 use annulus::server::Node;
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -19,8 +19,6 @@ use signal_hook::iterator::Signals;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_ansi(colour).init();
     let arguments = Arguments::parse();
     match arguments.command.run() {
         Some(Ok(code)) => return code,
@@ -36,13 +34,14 @@ fn main() -> ExitCode {
     };
     let options = node.options().unwrap_or_else(|error| wrong(error.to_string()));
     let config = options.config().unwrap_or_else(|error| wrong(error.to_string()));
+    begin_log(options.log_format());
     options.warn_of_readers();
     if !options.huge_pages()
         && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
     {
         tracing::debug!(%error, "the kernel keeps its setting of huge pages");
     }
-    match run(&config) {
+    match run(&config, node.stops_at_eof()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -51,7 +50,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &annulus::config::Config) -> Result<(), Box<dyn std::error::Error>> {
+fn begin_log(format: LogFormat) {
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+fn run(config: &annulus::config::Config, stops_at_eof: bool) -> Result<(), Box<dyn std::error::Error>> {
     raise_descriptor_limit(config.limits.connections_max as u64);
     // Before the first thread, so that no signal goes past it.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -76,6 +83,15 @@ fn run(config: &annulus::config::Config) -> Result<(), Box<dyn std::error::Error
             stopper.stop();
         }
     })?;
+    if stops_at_eof {
+        let stopper = node.stopper();
+        std::thread::Builder::new().name("standard input".into()).spawn(move || {
+            // Nothing is expected there, so an error is an end as well.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            tracing::info!("standard input has ended: answering what was read, then stopping");
+            stopper.stop();
+        })?;
+    }
     node.wait()?;
     Ok(())
 }

@@ -134,3 +134,32 @@ fn configurations_are_checked() {
     std::fs::remove_file(path).expect("it is there");
     assert!(text(&annulus(&["completions", "bash"])).contains("annulus"));
 }
+
+#[test]
+fn nodes_end_when_whoever_runs_them_is_killed() {
+    let mut local = Local::start(17440);
+    local.child.kill().expect("it runs");
+    local.child.wait().expect("it was killed");
+    let gone = || (local.run(&["get", "k"]).0 != 3).then_some(());
+    annulus::local::ask(std::time::Duration::from_secs(10), gone).expect("nobody answers any more");
+}
+
+#[test]
+fn a_log_in_json_is_an_object_a_line() {
+    let mut node = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        .args(["node", "--listen", "127.0.0.1:0", "--log-format", "json", "--stop-at-eof"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(node.stdin.take());
+    let log = node.wait_with_output().expect("it ends");
+    assert_eq!(log.status.code(), Some(0));
+    let log = String::from_utf8(log.stderr).expect("words");
+    assert!(log.lines().count() >= 2, "{log}");
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
+    }
+}

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::values::{Shards, Size, Whole};
@@ -144,10 +144,25 @@ pub struct Options {
     #[arg(long, value_name = "COUNT")]
     virtual_nodes: Option<Whole<1, { VIRTUAL_NODES_MAX as i64 }>>,
 
+    /// How each line of the log looks, on standard error [default: text].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
     /// Listen beyond loopback without a password: whoever reaches the port reads and writes everything.
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     insecure: bool,
+}
+
+/// How each line of the log looks.
+#[derive(ValueEnum, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object of JSON.
+    Json,
 }
 
 /// The options exclude each other or the environment.
@@ -221,6 +236,7 @@ impl Options {
             operation_timeout_ms: number(OPERATION_TIMEOUT_DEFAULT.as_millis() as i64),
             zone: name(ZONE_DEFAULT),
             virtual_nodes: number(i64::from(VIRTUAL_NODES_DEFAULT)),
+            log_format: Some(LogFormat::Text),
             insecure: true,
         }
     }
@@ -229,6 +245,12 @@ impl Options {
     #[must_use]
     pub const fn huge_pages(&self) -> bool {
         self.huge_pages
+    }
+
+    /// How each line of the log looks.
+    #[must_use]
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format.unwrap_or_default()
     }
 
     /// Logs a warning if others than its owner may read the password's file.
