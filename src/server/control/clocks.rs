@@ -39,6 +39,12 @@ pub(super) fn ahead_ms(told: TimeTold, heard_at: WallTime) -> Option<i64> {
     }
 }
 
+/// In words, how another clock stands to this one, to a tenth of a second: a log need not repeat itself for less.
+pub(super) fn clocks_apart(ahead_ms: i64) -> String {
+    let direction = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    format!("{:.1} s {direction}", ahead_ms.unsigned_abs() as f64 / 1000.0)
+}
+
 impl Clocks {
     /// Takes in a node's answer.
     pub(super) fn hear(&mut self, node: NodeNumber, told: TimeTold, heard_at: WallTime) {
@@ -74,6 +80,12 @@ mod tests {
         assert_eq!(ahead_ms(told(1500), WallTime(2000)), Some(0), "it was asked and heard around it");
         assert_eq!(ahead_ms(told(900), WallTime(2000)), Some(-100));
         assert_eq!(ahead_ms(told(5000), WallTime(2000)), Some(3000));
+    }
+
+    #[test]
+    fn how_far_clocks_are_apart_is_told_with_its_direction() {
+        assert_eq!(clocks_apart(3_600_001), "3600.0 s ahead of");
+        assert_eq!(clocks_apart(-700), "0.7 s behind");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::protocol::control::{CONTROL_BYTES_MAX, decode_control, encode_control
 use crate::protocol::frame::{Split, split_frame};
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, Purpose, decode_handshake, encode_handshake};
 use crate::server::clock::{Clock, pause};
-use crate::server::control::clocks::ahead_ms;
+use crate::server::control::clocks::{ahead_ms, clocks_apart};
 use crate::types::{ClusterId, NodeNumber};
 
 /// What a node that joins is told, when it is let in.
@@ -40,7 +40,7 @@ pub(crate) fn join(addresses: &[String], entrance: &Entrance) -> Result<Topology
                 Err(error) => format!("{address}: {error}"),
             };
             if waits_for != told {
-                tracing::info!("not let in yet, trying on: {waits_for}");
+                tracing::warn!("not let in yet, trying on: {waits_for}");
                 told = waits_for;
             }
             pause(ASK_PAUSE);
@@ -75,8 +75,10 @@ fn ask(address: SocketAddr, entrance: &Entrance) -> io::Result<Told> {
         && let Some(ahead_ms) = ahead_ms(told, Clock::start().wall())
         && ahead_ms.unsigned_abs() > DRIFT_MAX_DEFAULT.as_millis() as u64
     {
-        let said = format!("its clock is {ahead_ms} ms ahead of this one's: correct the one that is wrong");
-        return Err(io::Error::other(said));
+        let apart = clocks_apart(ahead_ms);
+        return Err(io::Error::other(format!(
+            "its clock is {apart} this one's: correct the one that is wrong"
+        )));
     }
     request.clear();
     encode_control(&Control::Ask(Box::new(Command::Enter(entrance.clone()))), &mut request);

@@ -54,7 +54,7 @@ pub use start::BeginError;
 pub(crate) use start::{Beginning, begin};
 
 use asking::Wanted;
-use clocks::{Clocks, Comparison};
+use clocks::{Clocks, Comparison, clocks_apart};
 use file::MetadataFile;
 use guests::Guests;
 use tidy::Tidiness;
@@ -434,7 +434,8 @@ impl Control {
             self.compared = compared;
             if let Comparison::Apart(ahead_ms) = compared {
                 tracing::error!(
-                    "this node does not take part: most others' clocks are {ahead_ms} ms ahead of its own; correct it"
+                    "this node does not take part: most others' clocks are {} its own; correct it",
+                    clocks_apart(ahead_ms)
                 );
             }
         }
