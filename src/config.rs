@@ -429,6 +429,8 @@ pub mod link {
     pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
     /// See [`KEEPALIVE_AFTER`].
     pub const KEEPALIVE_RETRIES: u32 = 3;
+    /// How long what was sent may stay unconfirmed by the other end's kernel.
+    pub const UNCONFIRMED_MAX: Duration = Duration::from_secs(25);
     /// Bytes that wait to be sent to a peer at most; one that takes no more is given up.
     pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
     /// Bytes read of a link in one turn, about.

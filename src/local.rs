@@ -1,8 +1,7 @@
 //! Nodes on this machine, each in a process of its own.
 //!
 //! Invariant: no process outlives this value, nor this process if that is killed; no directory that it made for itself
-//! outlives this value. What other processes have come
-//! to can only be asked for, again and again.
+//! outlives this value. What other processes have come to can only be asked for, again and again.
 #![expect(
     clippy::disallowed_methods,
     reason = "other processes are waited for: there is nothing to simulate"

@@ -3,13 +3,13 @@
 //! Exit codes: those of [`annulus::cli`]; a node's are 0 after a clean stop, 1 if it could not start or go on, 2 for
 //! wrong options.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annulus::cli::{Arguments, Command, LogFormat};
-use annulus::server::Node;
+use annulus::server::{Node, Stopper};
 use clap::Parser;
 use clap::error::ErrorKind;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -51,7 +51,9 @@ fn main() -> ExitCode {
 }
 
 fn begin_log(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // A log that nobody takes, or for which a disk has no room, is no reason to end.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).log_internal_errors(false);
+    let log = log.with_target(false);
     match format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
@@ -67,10 +69,27 @@ fn run(config: &annulus::config::Config, stops_at_eof: bool) -> Result<(), Box<d
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, 0, Arc::clone(&starting))?;
     }
+    let (started, node_started) = std::sync::mpsc::channel::<Stopper>();
+    if stops_at_eof {
+        std::thread::Builder::new().name("standard input".into()).spawn(move || {
+            // Nothing is expected there, so an error is an end as well.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            tracing::info!("standard input has ended: answering what was read, then stopping");
+            match node_started.try_recv() {
+                Ok(stopper) => stopper.stop(),
+                // There is nothing to be stopped yet.
+                Err(_) => std::process::exit(0),
+            }
+        })?;
+    }
     let node = Node::start(config)?;
+    // Nobody hears it unless standard input matters.
+    let _ = started.send(node.stopper());
     starting.store(false, Ordering::SeqCst);
     // The one line on standard output: scripts that let the system choose the port read it.
-    println!("listening on {}", node.address());
+    if let Err(error) = writeln!(std::io::stdout(), "listening on {}", node.address()) {
+        tracing::warn!("cannot say on standard output where this node listens: {error}");
+    }
     tracing::info!(
         "{} workers serve RESP and the native protocol; try: redis-cli -p {}",
         config.workers.get(),
@@ -83,15 +102,6 @@ fn run(config: &annulus::config::Config, stops_at_eof: bool) -> Result<(), Box<d
             stopper.stop();
         }
     })?;
-    if stops_at_eof {
-        let stopper = node.stopper();
-        std::thread::Builder::new().name("standard input".into()).spawn(move || {
-            // Nothing is expected there, so an error is an end as well.
-            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-            tracing::info!("standard input has ended: answering what was read, then stopping");
-            stopper.stop();
-        })?;
-    }
     node.wait()?;
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The commands, run as a user runs them: against a cluster on this machine, and against nothing.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,8 +22,17 @@ struct Local {
     target: String,
 }
 
+/// A port such that it and the two behind it are free, and the same eight further on.
+fn free_port() -> u16 {
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let fits = |base: &u16| (0..3).all(|node| free(base + node) && free(base + 8 + node));
+    let drawn = std::iter::repeat_with(|| fastrand::u16(1024..3000) * 10).take(1000);
+    drawn.into_iter().find(fits).expect("there are free ports")
+}
+
 impl Local {
-    fn start(port: u16) -> Self {
+    fn start() -> Self {
+        let port = free_port();
         let ports = [port.to_string(), (port + 8).to_string()];
         let mut child = Command::new(env!("CARGO_BIN_EXE_annulus"))
             .args(["local", "--port", &ports[0], "--peer-port", &ports[1]])
@@ -76,7 +87,7 @@ fn the_demonstration_passes() {
 
 #[test]
 fn keys_from_the_command_line() {
-    let mut local = Local::start(17400);
+    let mut local = Local::start();
     assert_eq!(local.run(&["get", "k"]).0, 3);
     assert_eq!(local.run(&["put", "k", "v"]).0, 0);
     assert_eq!(local.run(&["get", "k"]), (0, "v\n".into()));
@@ -99,7 +110,7 @@ fn keys_from_the_command_line() {
 
 #[test]
 fn a_cluster_is_described() {
-    let local = Local::start(17420);
+    let local = Local::start();
     let status = local.json(&["cluster", "status"]);
     assert_eq!(status["nodes"].as_array().map(Vec::len), Some(3));
     assert!(local.run(&["cluster", "status"]).1.contains("active"));
@@ -137,11 +148,25 @@ fn configurations_are_checked() {
 
 #[test]
 fn nodes_end_when_whoever_runs_them_is_killed() {
-    let mut local = Local::start(17440);
+    let mut local = Local::start();
     local.child.kill().expect("it runs");
     local.child.wait().expect("it was killed");
     let gone = || (local.run(&["get", "k"]).0 != 3).then_some(());
-    annulus::local::ask(std::time::Duration::from_secs(10), gone).expect("nobody answers any more");
+    annulus::local::ask(Duration::from_secs(10), gone).expect("nobody answers any more");
+}
+
+/// Waits until a node says where it listens.
+fn listens(node: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(node.stdout.take().expect("it was piped")).read_line(&mut line).expect("it says so");
+    line.trim().strip_prefix("listening on ").expect("an address").to_owned()
+}
+
+/// Waits until a node ends, and kills it if it does not; returns its exit code.
+fn ends(node: &mut Child) -> Option<i32> {
+    let ended = annulus::local::ask(Duration::from_secs(10), || node.try_wait().expect("it is our child"));
+    let _ = node.kill();
+    ended.and_then(|status| status.code())
 }
 
 #[test]
@@ -149,10 +174,11 @@ fn a_log_in_json_is_an_object_a_line() {
     let mut node = Command::new(env!("CARGO_BIN_EXE_annulus"))
         .args(["node", "--listen", "127.0.0.1:0", "--log-format", "json", "--stop-at-eof"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
+    listens(&mut node);
     drop(node.stdin.take());
     let log = node.wait_with_output().expect("it ends");
     assert_eq!(log.status.code(), Some(0));
@@ -162,4 +188,41 @@ fn a_log_in_json_is_an_object_a_line() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["level"].is_string() && line["message"].is_string(), "{line}");
     }
+}
+
+#[test]
+fn a_log_that_nobody_takes_harms_no_node() {
+    let mut node = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        .args(["node", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let address = listens(&mut node);
+    drop(node.stderr.take());
+    assert_eq!(annulus(&["put", "k", "v", "--target", &address]).status.code(), Some(0));
+    // What it logs of this, and when it stops, goes nowhere.
+    let pid = i32::try_from(node.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(ends(&mut node), Some(0));
+}
+
+#[test]
+fn a_node_that_waits_to_join_ends_with_its_standard_input() {
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let nobody = nobody.expect("there is a free port").to_string();
+    let directory = std::env::temp_dir().join(format!("annulus-orphan-{}", std::process::id()));
+    let mut node = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        .args(["node", "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--stop-at-eof"])
+        .args(["--id", "n1", "--join", &nobody, "--data-dir"])
+        .arg(&directory)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let log = BufReader::new(node.stderr.take().expect("it was piped")).lines().map_while(Result::ok);
+    assert!(log.into_iter().any(|line| line.contains("not let in yet")));
+    drop(node.stdin.take());
+    assert_eq!(ends(&mut node), Some(0));
+    std::fs::remove_dir_all(&directory).expect("it is there");
 }

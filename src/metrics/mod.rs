@@ -112,7 +112,7 @@ pub struct Totals {
 }
 
 /// The counters and histograms of one worker, or of several merged.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Recorder {
     operations: Vec<Operation>,
     errors: [u64; ErrorKind::ALL.len()],
@@ -137,6 +137,15 @@ impl Recorder {
             stages: LeveledStages::new(operations),
             counters: Vec::new(),
         }
+    }
+
+    /// All of it, but for the stages if those are not wanted: they take much more room than all the rest.
+    #[must_use]
+    pub fn copy(&self, with_stages: bool) -> Self {
+        let stages = if with_stages { self.stages.clone() } else { LeveledStages::new(0) };
+        let Self { ref operations, errors, totals, ref counters, .. } = *self;
+        let (operations, counters) = (operations.clone(), counters.clone());
+        Self { operations, errors, touched: Vec::new(), totals, stages, counters }
     }
 
     /// Counts one request of the current turn; its latency is recorded when the turn ends.

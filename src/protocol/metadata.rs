@@ -32,7 +32,10 @@ pub enum MetadataError {
     #[error("it was written by another version of annulus (layout {0}, this one reads {VERSION})")]
     Version(u32),
     /// They are not what was written.
-    #[error("it is damaged: remove it and let the node join anew, with --join and --replace")]
+    #[error(
+        "it is damaged, and there is no sound copy beside it: remove metadata and metadata.copy, and let the node join \
+         anew, with --join and --replace"
+    )]
     Damaged,
 }
 

@@ -17,9 +17,9 @@ use crate::metrics::Recorder;
 use crate::protocol::resp::reply;
 use crate::server::commands::{self, ClientFilter, Question};
 use crate::server::connection::Connection;
-use crate::server::native;
 use crate::server::output::Output;
 use crate::server::slow_log::{self, SlowEntry};
+use crate::server::stats;
 use crate::server::worker::{Message, Worker};
 use crate::types::Timestamp;
 
@@ -34,6 +34,8 @@ pub(super) struct Asker {
 #[derive(Default)]
 struct Wanted {
     counters: bool,
+    /// With the stages of replicated requests, which take much more room than all the rest.
+    stages: bool,
     slow_log: bool,
     /// Lists of connections.
     lists: Vec<ClientFilter>,
@@ -46,9 +48,12 @@ impl Wanted {
         let mut wanted = Self::default();
         for asker in askers {
             match &asker.question {
-                Question::Info { .. } | Question::Stats { .. } | Question::Latencies { .. } => {
+                Question::Info { sections } => {
                     wanted.counters = true;
+                    wanted.stages |= commands::shows_stages(sections);
                 }
+                Question::Stats { .. } => (wanted.counters, wanted.stages) = (true, true),
+                Question::Latencies { .. } => wanted.counters = true,
                 Question::SlowLog { .. } => wanted.slow_log = true,
                 Question::Clients(filter) => wanted.lists.push(filter.clone()),
                 Question::Kill { filter, .. } => wanted.kills.push(filter.clone()),
@@ -185,7 +190,7 @@ impl Worker {
             self.engine.recorder.counters = replication.counters();
         }
         Known {
-            counters: wanted.counters.then(|| self.engine.recorder.clone()),
+            counters: wanted.counters.then(|| self.engine.recorder.copy(wanted.stages)),
             slow: if wanted.slow_log { self.engine.slow_log.entries() } else { Vec::new() },
             lists: wanted.lists.iter().map(|filter| self.list(filter)).collect(),
             killed: wanted.kills.iter().map(|filter| self.kill(filter)).collect(),
@@ -268,7 +273,7 @@ impl Worker {
             (Question::Info { sections }, Some(merged)) => {
                 reply::verbatim(out, version, &commands::info(&self.engine, merged, sections));
             }
-            (Question::Stats { id }, Some(merged)) => native::answer_stats(&self.engine, merged, *id, out),
+            (Question::Stats { id }, Some(merged)) => stats::answer(&self.engine, merged, *id, out),
             (Question::Latencies { operations }, Some(merged)) => {
                 commands::latencies(merged, operations, out, version);
             }

@@ -40,7 +40,7 @@ const NAMES: [&str; 7] = [
 pub(crate) struct Happened {
     counts: [AtomicU64; NAMES.len()],
     recovery_cells: AtomicU64,
-    /// How much of what is lacking has come, in thousandths; 1000 if nothing is.
+    /// How much of what is lacking has come, in thousandths; 0 if nothing ever was.
     recovery_permille: AtomicU64,
 }
 

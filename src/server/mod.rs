@@ -35,6 +35,7 @@ mod roster;
 mod session;
 mod settings;
 mod slow_log;
+mod stats;
 mod sync;
 mod worker;
 

@@ -4,11 +4,8 @@
 //! that is alone applies is at once at every level, so the level byte is checked and met, whatever it says.
 
 use crate::config::turn;
-use crate::message::{
-    Batch, Condition, Counter, Envelope, ExpiryChange, OperationStats, Outcome, Refusal, Reply, Request,
-    RequestId, Stats,
-};
-use crate::metrics::{ErrorKind, Latencies, Recorder, Stage};
+use crate::message::{Batch, Condition, Envelope, ExpiryChange, Outcome, Refusal, Reply, Request, RequestId};
+use crate::metrics::ErrorKind;
 use crate::operation::{self, Effect, Rejection};
 use crate::protocol::client::decode_request;
 use crate::protocol::client::{
@@ -20,9 +17,9 @@ use crate::protocol::preamble::{
     Greeting, PREAMBLE_BYTES, PROTOCOL_VERSION, decode_preamble, encode_greeting,
 };
 use crate::protocol::{Field, Limits as FrameLimits, ProtocolError};
-use crate::server::commands::{COMMANDS, Question, stats_counters};
+use crate::server::commands::{COMMANDS, Question};
 use crate::server::description;
-use crate::server::engine::{Engine, operation_name};
+use crate::server::engine::Engine;
 use crate::server::output::Output;
 use crate::server::password;
 use crate::server::replication::{Begun, Client, begin_native, begin_other};
@@ -463,36 +460,4 @@ const fn refusal(rejection: Rejection, current: Option<Version>) -> Refusal {
         Rejection::Overflow => Refusal::Overflow,
         Rejection::ValueTooLarge => Refusal::ValueTooLarge,
     }
-}
-
-/// Answers `Stats`, when the counters of all workers have been merged.
-pub(crate) fn answer_stats(engine: &Engine, merged: &Recorder, id: RequestId, out: &mut Vec<u8>) {
-    let counters = stats_counters(engine, merged);
-    let row = |name, count, errors, latencies: &Latencies| OperationStats {
-        name,
-        count,
-        errors,
-        p50_ns: latencies.at_quantile_ns(0.5),
-        p90_ns: latencies.at_quantile_ns(0.9),
-        p99_ns: latencies.at_quantile_ns(0.99),
-        p999_ns: latencies.at_quantile_ns(0.999),
-        max_ns: latencies.max_ns(),
-    };
-    let operations = merged.operations().iter().enumerate().filter(|(_, operation)| operation.count > 0);
-    let operations = operations.map(|(number, operation)| {
-        row(operation_name(number), operation.count, operation.errors, &operation.latencies)
-    });
-    // Where the time goes at each level, as operations of their own.
-    let stages = merged.stages.iter().flat_map(|(number, level, stages)| {
-        let name =
-            move |stage: Stage| format!("{}@{}:{}", operation_name(number), level.name(), stage.name());
-        Stage::ALL.map(|stage| (name(stage), stages.of(stage)))
-    });
-    let stages: Vec<(String, &Latencies)> = stages.filter(|(_, latencies)| latencies.count() > 0).collect();
-    let stages = stages.iter().map(|(name, latencies)| row(name.as_str(), latencies.count(), 0, latencies));
-    let stats = Stats {
-        counters: counters.into_iter().map(|(name, value)| Counter { name, value }).collect(),
-        operations: operations.chain(stages).collect(),
-    };
-    encode_response(id, &Outcome::Done(Reply::Stats(stats)), out);
 }

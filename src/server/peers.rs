@@ -98,16 +98,17 @@ impl Worker {
     fn count(&mut self, reply: &Finished, now: Timestamp) {
         let recorder = &mut self.engine.recorder;
         let Waiter { operation, level, received, begun, local_ns, .. } = reply.waiter;
-        if reply.answers {
-            let timing = Timing {
-                queue_ns: begun.nanos_since(received),
-                local_ns,
-                replicas_ns: reply.decided.nanos_since(begun),
-                flush_ns: now.nanos_since(reply.decided),
-            };
-            recorder.record(operation, level, &timing);
-        }
-        let kind = match reply.result {
+        let Some(result) = reply.answers else { return };
+        // What is refused at once is decided in the turn that begins it.
+        let decided = reply.decided.max(begun);
+        let timing = Timing {
+            queue_ns: begun.nanos_since(received),
+            local_ns,
+            replicas_ns: decided.nanos_since(begun),
+            flush_ns: now.nanos_since(decided),
+        };
+        recorder.record(operation, level, &timing);
+        let kind = match result {
             OperationResult::Done => return,
             OperationResult::Refused(Refusal::OutOfMemory) => ErrorKind::OutOfMemory,
             OperationResult::Refused(Refusal::Overloaded) => ErrorKind::Overloaded,
@@ -121,7 +122,7 @@ impl Worker {
     fn tell(&mut self, reply: &mut Finished, bytes: &[u8]) -> bool {
         let waiter = &reply.waiter;
         // Of a client that is gone nobody knows which part was the last.
-        reply.answers = waiter.part == 0;
+        reply.answers = (waiter.part == 0).then_some(reply.result);
         let Some(connection) = self.connections.get_mut(waiter.connection) else { return false };
         if connection.session.id != waiter.session || connection.parting_since.is_some() {
             return false;
@@ -129,7 +130,8 @@ impl Worker {
         let Some(conversation) = &mut connection.conversation else { return false };
         let mut output = connection.output.take().or_else(|| self.spare_outputs.pop()).unwrap_or_default();
         let before = output.waiting_bytes();
-        reply.answers = conversation.accept(waiter.sequence, waiter.part, bytes, output.bytes());
+        reply.answers =
+            conversation.accept(waiter.sequence, waiter.part, (bytes, reply.result), output.bytes());
         let first = before == 0 && output.waiting_bytes() > 0;
         let resumes = std::mem::take(&mut connection.session.waiting);
         connection.output = Some(output);

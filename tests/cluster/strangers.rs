@@ -105,7 +105,7 @@ fn a_stranger_that_speaks_of_the_cluster_is_refused_with_a_line() {
     let answer: [u8; HANDSHAKE_BYTES] = say(cluster.peer(0), &encode_handshake(&control)).try_into().unwrap();
     let refused = decode_handshake(&answer).unwrap();
     assert_eq!(refused.purpose, Purpose::Refused(LinkRefusal::Cluster));
-    cluster.logs(0, &["closed a link of node 3's control thread", "another cluster", "--join"]);
+    cluster.logs(0, &["closed a link of what says that it is node 3", "another cluster", "--join"]);
     assert_serves(cluster.nodes[0].address);
 }
 

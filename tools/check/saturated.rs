@@ -62,19 +62,24 @@ pub(crate) fn check(options: &SaturatedOptions) -> Result<Judgement, Box<dyn Err
         stop.store(true, Ordering::Relaxed);
         told
     });
-    let after = counted(&nodes)?;
     let ended = nodes.ended();
     let judged = judge(&told.history);
+    let after = counted(&nodes);
     let stopped = nodes.stop();
     drop(proxies);
     std::fs::remove_dir_all(&directory)?;
     let gap_ms = told.longest_gap.as_millis();
     println!(
-        "{} s beside {spinners} threads that spin on {cores} cores: {} operations done, {} refused, {} of unknown outcome; \
-         longest time without one done {gap_ms} ms",
+        "{} s beside {spinners} threads that spin on {cores} cores: {} operations done, {} refused, {} of unknown \
+         outcome; longest time without one done {gap_ms} ms",
         options.seconds, told.done, told.refused, told.unknown
     );
     let mut mistaken = false;
+    let after = after.unwrap_or_else(|error| {
+        println!("a node does not tell what it has counted: {error}");
+        mistaken = true;
+        BTreeMap::new()
+    });
     for (name, count) in &after {
         let since = count - before.get(name).copied().unwrap_or(0);
         mistaken |= MISTAKES.contains(&name.as_str()) && since > 0;

@@ -5,7 +5,7 @@
 /// How often.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Reads that found replicas with different cells.
+    /// Reads that found replicas with different cells, before the answer or after it.
     pub reads_divergent: u64,
     /// Reads that wrote the newest cell, or the mark of its expiry, back before they were answered.
     pub reads_written_back: u64,
@@ -15,7 +15,8 @@ pub struct Counts {
     pub repairs: u64,
     /// Writes that found a higher version, and were tried again above it.
     pub writes_superseded: u64,
-    /// Operations whose replicas took longer than usual and were asked again, or others beside them.
+    /// Operations, and rounds of agreement, whose replicas took longer than usual and were asked again, or others
+    /// beside them.
     pub hurried: u64,
     /// Rounds of agreement that began by asking for promises.
     pub rounds_prepared: u64,

@@ -34,7 +34,7 @@ use crate::cluster::deviation::Deviation;
 use crate::cluster::view::View;
 use crate::config::CoordinatorConfig;
 use crate::hybrid_clock::HybridClock;
-use crate::message::peer::{Answer, Proposal, Verdict};
+use crate::message::peer::{Answer, OperationId, Proposal, Verdict};
 use crate::message::{Outcome, Refusal};
 use crate::types::{KeyHash, Level, NodeNumber, Timestamp, WallTime, WriterId};
 
@@ -198,14 +198,15 @@ impl Coordinator {
         self.counts = Counts::default();
     }
 
-    /// The client of an operation that has not been replied to, by its slot; of changes of a key, of the first.
+    /// The client of an operation under way that has not been replied to; of changes of a key, of the first.
     #[inline]
     #[must_use]
-    pub fn client_of(&self, slot: u32) -> Option<ClientTag> {
-        if slot & PROPOSERS != 0 {
-            return self.proposers.client_of(slot);
+    pub fn client_of(&self, id: OperationId) -> Option<ClientTag> {
+        if id.slot & PROPOSERS != 0 {
+            return self.proposers.client_of(id.slot);
         }
-        self.operations.get(slot as usize).and_then(Operation::client)
+        let operation = self.operations.get(id.slot as usize);
+        operation.filter(|operation| operation.round == id.round).and_then(Operation::client)
     }
 
     /// Begins an operation.

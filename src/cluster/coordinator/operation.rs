@@ -219,7 +219,9 @@ impl Operation {
 
     /// Asks again those who have not answered, and others beside them.
     pub(super) fn hurry<O: Orders>(&mut self, turn: &mut Turn<'_, O>) -> Progress {
-        turn.counts.hurried += u64::from(!std::mem::replace(&mut self.effort.hurried, true));
+        if !matches!(self.state, State::Linger(_) | State::Forward(_)) {
+            turn.counts.hurried += u64::from(!std::mem::replace(&mut self.effort.hurried, true));
+        }
         self.nudge(Nudge::Hurry, turn)
     }
 

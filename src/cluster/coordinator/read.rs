@@ -196,14 +196,15 @@ impl Read {
     ) -> Step {
         let differs =
             |place: usize| self.seen[place].map(|seen| seen.rank) != newest.map(|newest| newest.rank);
-        turn.counts.reads_divergent += u64::from(self.answered.iter().any(differs));
+        let divergent = self.answered.iter().any(differs);
+        turn.counts.reads_divergent += u64::from(divergent);
         let wall = turn.clock.wall();
         reply(newest.filter(|newest| newest.kind.is_live(wall)), effort, turn);
         let pending = effort.pending;
         // A value that had expired may not be at hand: then there is nothing to repair with.
         let at_hand =
             |newest: &Summary| !matches!(newest.kind, Kind::Value { .. }) || self.held == Some(newest.rank);
-        let linger = Linger { newest: newest.filter(at_hand) };
+        let mut linger = Linger { newest: newest.filter(at_hand), divergent };
         for place in self.answered.iter() {
             linger.repair(place, self.seen[place], effort, turn);
         }
@@ -243,6 +244,8 @@ pub(super) fn reply<O: Orders>(newest: Option<Summary>, effort: &Effort, turn: &
 /// What is left of a read that was replied to: repairing those that answer late.
 pub(super) struct Linger {
     newest: Option<Summary>,
+    /// Replicas were found to differ, and that is counted.
+    divergent: bool,
 }
 
 impl Linger {
@@ -265,7 +268,7 @@ impl Linger {
 
     /// Sends the newest cell to a replica that has less; nobody waits for the answer.
     fn repair<O: Orders>(
-        &self,
+        &mut self,
         place: usize,
         seen: Option<Summary>,
         effort: &mut Effort,
@@ -274,6 +277,7 @@ impl Linger {
         let Some(newest) = self.newest else { return };
         if seen.is_none_or(|seen| seen.rank < newest.rank) {
             turn.counts.repairs += 1;
+            turn.counts.reads_divergent += u64::from(!std::mem::replace(&mut self.divergent, true));
             effort.send(place, turn, |value| Task::Repair(newest.with(value)));
         }
     }

@@ -39,6 +39,11 @@ const SECTIONS: [(&str, bool, Section); 11] = [
     ("keyspace", true, keyspace),
 ];
 
+/// Whether what is told of these sections takes the stages of replicated requests.
+pub(crate) fn shows_stages(sections: &[String]) -> bool {
+    sections.iter().any(|name| ["levelstats", "all", "everything"].contains(&name.as_str()))
+}
+
 /// The text of INFO, when the counters of all workers have been merged.
 pub(crate) fn info(engine: &Engine, merged: &Recorder, sections: &[String]) -> String {
     let all = sections.iter().any(|name| name == "all" || name == "everything");

@@ -41,7 +41,7 @@ use crate::types::{KeyHash, WallTime};
 pub(crate) use client_filter::ClientFilter;
 pub(crate) use clients::describe;
 pub(crate) use error::CommandError;
-pub(crate) use info::{info, latencies, stats_counters};
+pub(crate) use info::{info, latencies, shows_stages, stats_counters};
 pub(crate) use keys::{Wanted, walk};
 pub(crate) use level::{AT, Leveled};
 pub(crate) use strings::{check_sizes, plain_write};

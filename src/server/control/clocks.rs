@@ -7,8 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use super::{Control, Said, Source};
+use crate::config::control::CLOCK_INTERVAL;
 use crate::message::control::TimeTold;
-use crate::types::{NodeNumber, WallTime};
+use crate::types::{NodeNumber, Timestamp, WallTime};
 
 /// What is known of other clocks.
 #[derive(Default)]
@@ -66,6 +68,40 @@ impl Clocks {
             Some(&ahead_ms) if far.len() >= majority => Comparison::Apart(ahead_ms),
             _ => Comparison::Waiting,
         }
+    }
+}
+
+impl Control {
+    /// Asks all others for their time, now and then.
+    pub(super) fn ask_for_clocks(&mut self, now: Timestamp) {
+        if now < self.clocks_at {
+            return;
+        }
+        // Often until it takes part, and then no more: its own time does not jump.
+        self.clocks_at = now.after(CLOCK_INTERVAL);
+        if !self.entered {
+            let asked_at = self.clock.wall();
+            let nodes: Vec<NodeNumber> = self.links.keys().copied().collect();
+            for node in nodes {
+                self.say(Source::Link(node), &Said::Time(TimeTold { asked_at, answered_at: None }));
+            }
+        }
+    }
+
+    /// Whether most others agree with this node's clock; says so if not.
+    pub(super) fn has_right_time(&mut self) -> bool {
+        let others: Vec<NodeNumber> = self.links.keys().copied().collect();
+        let compared = self.clocks.compare(&others, self.log.topology().settings.drift_max_ms);
+        if compared != self.compared {
+            self.compared = compared;
+            if let Comparison::Apart(ahead_ms) = compared {
+                tracing::error!(
+                    "this node does not take part: most others' clocks are {} its own; correct it",
+                    clocks_apart(ahead_ms)
+                );
+            }
+        }
+        compared == Comparison::Agrees
     }
 }
 

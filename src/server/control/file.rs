@@ -79,26 +79,29 @@ impl MetadataFile {
             Ok::<_, MetadataFileError>((!bytes.is_empty()).then(|| (decode_metadata(&bytes), bytes)))
         };
         let found = [read(0)?, read(1)?];
-        let newest =
-            found.iter().flatten().filter_map(|(decoded, bytes)| Some((decoded.as_ref().ok()?, bytes)));
-        let newest = newest.max_by_key(|((_, sequence), _)| *sequence);
-        let Some(((metadata, sequence), bytes)) = newest else {
-            if let Some(error) = found.iter().flatten().find_map(|(decoded, _)| decoded.as_ref().err()) {
-                let path = directory.join(COPIES[0]).display().to_string();
-                return Err(MetadataFileError::Content { path, source: *error });
-            }
-            return Ok((Self { copies, sequence: 0, _lock: lock }, None));
+        let sequence_in = |copy: usize| match &found[copy] {
+            Some((Ok((_, sequence)), _)) => Some(*sequence),
+            _ => None,
         };
-        for (copy, found) in copies.iter_mut().zip(&found) {
-            let same = found
-                .as_ref()
-                .is_some_and(|(decoded, _)| matches!(decoded, Ok((_, other)) if other == sequence));
-            if !same {
-                tracing::warn!(
-                    "a copy of the metadata in {path} was lost or left behind: it is made anew from the other"
-                );
-                overwrite(copy, bytes).map_err(failed)?;
-            }
+        let first = usize::from(sequence_in(1) > sequence_in(0));
+        let Some((Ok((metadata, sequence)), bytes)) = &found[first] else {
+            let wrong = found.iter().zip(COPIES).find_map(|(found, name)| match found {
+                Some((Err(error), _)) => Some((*error, name)),
+                _ => None,
+            });
+            let Some((source, name)) = wrong else {
+                return Ok((Self { copies, sequence: 0, _lock: lock }, None));
+            };
+            let path = directory.join(name).display().to_string();
+            return Err(MetadataFileError::Content { path, source });
+        };
+        if sequence_in(0) != sequence_in(1) {
+            tracing::warn!("a copy of the metadata in {path} was lost or left behind: it is made anew");
+        }
+        // Whoever wrote them may have ended before the disk had them, or because it failed: they are written once more
+        // before anything relies on them. Where they stand that changes nothing, and so tears nothing; then the other.
+        for copy in [first, 1 - first] {
+            overwrite(&mut copies[copy], bytes).map_err(failed)?;
         }
         Ok((Self { copies, sequence: *sequence, _lock: lock }, Some(metadata.clone())))
     }

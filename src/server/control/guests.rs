@@ -41,13 +41,13 @@ pub(super) struct Guests {
 /// What complaints call somebody.
 fn whom(node: Option<NodeNumber>) -> String {
     match node {
-        Some(node) => format!("node {}'s control thread", node.0),
+        Some(node) => format!("what says that it is node {}", node.0),
         None => "a process that was to join".to_owned(),
     }
 }
 
 impl Guests {
-    /// Answers somebody's introduction, and keeps the link if it is welcome.
+    /// Answers somebody's introduction, and keeps the link if it is welcome; returns whether it is a node's.
     pub(super) fn welcome(
         &mut self,
         now: Timestamp,
@@ -55,15 +55,18 @@ impl Guests {
         registry: &Registry,
         mut stream: TcpStream,
         theirs: &Handshake,
-    ) {
+    ) -> bool {
         let judged = roster.accept_control(theirs);
         let purpose = judged.map_or_else(Purpose::Refused, |()| Purpose::Welcome);
         let entry = self.guests.vacant_entry();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if entry.key() >= GUESTS_MAX
-            || registry.register(&mut stream, Token(FIRST + entry.key()), interest).is_err()
-        {
-            return;
+        if entry.key() >= GUESTS_MAX {
+            self.complaints.tell(now, &whom(None), &LinkError::TooMany(GUESTS_MAX));
+            return false;
+        }
+        if let Err(error) = registry.register(&mut stream, Token(FIRST + entry.key()), interest) {
+            self.complaints.tell(now, &whom(None), &error);
+            return false;
         }
         // Without it, each answer would wait for the one before to be confirmed.
         let _ = stream.set_nodelay(true);
@@ -72,10 +75,13 @@ impl Guests {
         let sent = wire.flush();
         if let Err(refusal) = judged {
             self.complaints.tell(now, &whom(Some(theirs.node)), &refusal);
-        } else if sent.is_ok() {
-            let node = (theirs.purpose == Purpose::Control).then_some(theirs.node);
+            return false;
+        }
+        let node = (theirs.purpose == Purpose::Control).then_some(theirs.node);
+        if sent.is_ok() {
             entry.insert(Guest { wire, node, since: now });
         }
+        node.is_some()
     }
 
     pub(super) fn note(&mut self, token: usize, event: &Event) {
@@ -98,14 +104,15 @@ impl Guests {
                 said.push((Source::Guest(slot), decode_control(frame)?));
                 Ok::<(), LinkError>(())
             });
-            if let Err(error) = &understood {
+            let ended = understood.err().or(received.err().map(LinkError::from));
+            if let Some(error) = ended.as_ref().filter(|error| !error.is_goodbye()) {
                 complaints.tell(now, &whom(guest.node), error);
             }
             let late = guest.node.is_none() && now > guest.since.after(JOIN_SILENCE_MAX);
-            if late && received.is_ok() {
+            if late && ended.is_none() {
                 complaints.tell(now, &whom(None), &LinkError::NotJoining);
             }
-            received.is_ok() && understood.is_ok() && !late
+            ended.is_none() && !late
         });
     }
 

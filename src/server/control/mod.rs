@@ -33,9 +33,7 @@ use mio::{Events, Poll, Token};
 use crate::cluster::membership::{Input, Liveness, Membership};
 use crate::cluster::ring::Ring;
 use crate::cluster::topology::{Output, TopologyLog, Verdict};
-use crate::config::control::{
-    ASK_PAUSE, CEILING_AHEAD, CEILING_INTERVAL, CEILING_NEAR, CLOCK_INTERVAL, HAND_OVER_TIMEOUT,
-};
+use crate::config::control::{ASK_PAUSE, CEILING_AHEAD, CEILING_INTERVAL, CEILING_NEAR, HAND_OVER_TIMEOUT};
 use crate::message::control::{Control as Said, TimeTold, Told};
 use crate::message::metadata::Metadata;
 use crate::message::topology::{Command, Entrance};
@@ -54,7 +52,7 @@ pub use start::BeginError;
 pub(crate) use start::{Beginning, begin};
 
 use asking::Wanted;
-use clocks::{Clocks, Comparison, clocks_apart};
+use clocks::{Clocks, Comparison};
 use file::MetadataFile;
 use guests::Guests;
 use tidy::Tidiness;
@@ -113,6 +111,7 @@ pub(crate) struct Control {
     /// What workers have yet to be handed.
     outlook: Option<(Arc<Outlook>, Vec<bool>)>,
     changed: bool,
+    knows_leader: bool,
     entered: bool,
     ask_at: Timestamp,
     /// What clients want carried out.
@@ -154,6 +153,7 @@ impl Control {
             ring: None,
             outlook: None,
             changed: true,
+            knows_leader: false,
             entered: false,
             ask_at: Timestamp::default(),
             wanted: Wanted::default(),
@@ -243,9 +243,10 @@ impl Control {
         while let Some(message) = roster.control.receive() {
             match message {
                 Message::Serve(stream, theirs) => {
-                    self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs);
-                    // Who reaches this node can be reached.
-                    self.links.get_mut(&theirs.node).into_iter().for_each(Link::try_now);
+                    if self.guests.welcome(now, &roster, self.poll.registry(), stream, &theirs) {
+                        // Who reaches this node can be reached.
+                        self.links.get_mut(&theirs.node).into_iter().for_each(Link::try_now);
+                    }
                 }
                 Message::Ask(command) => self.wanted.add(now, command),
                 Message::Whole { heard, filling } => self.whole = Some((heard.max(self.fence), filling)),
@@ -346,9 +347,12 @@ impl Control {
                     let name = leadership.leader.and_then(|leader| self.log.topology().nodes.get(&leader));
                     let name = name.map_or("nobody", |node| node.name.text());
                     tracing::info!("{name} leads the cluster in term {}", leadership.term);
-                    let known = leadership.leader.is_some();
-                    let happening = if known { Happening::LeaderElected } else { Happening::LeaderLost };
-                    self.roster.happened.note(happening);
+                    let knew = std::mem::replace(&mut self.knows_leader, leadership.leader.is_some());
+                    match (knew, self.knows_leader) {
+                        (_, true) => self.roster.happened.note(Happening::LeaderElected),
+                        (true, false) => self.roster.happened.note(Happening::LeaderLost),
+                        (false, false) => {}
+                    }
                     self.changed = true;
                 }
             }
@@ -409,37 +413,6 @@ impl Control {
             Verdict::Elsewhere(None) | Verdict::UnderWay => {}
         }
         Ok(())
-    }
-
-    fn ask_for_clocks(&mut self, now: Timestamp) {
-        if now < self.clocks_at {
-            return;
-        }
-        // Often until it takes part, and then no more: its own time does not jump.
-        self.clocks_at = now.after(CLOCK_INTERVAL);
-        if !self.entered {
-            let asked_at = self.clock.wall();
-            let nodes: Vec<NodeNumber> = self.links.keys().copied().collect();
-            for node in nodes {
-                self.say(Source::Link(node), &Said::Time(TimeTold { asked_at, answered_at: None }));
-            }
-        }
-    }
-
-    /// Whether most others agree with this node's clock; says so if not.
-    fn has_right_time(&mut self) -> bool {
-        let others: Vec<NodeNumber> = self.links.keys().copied().collect();
-        let compared = self.clocks.compare(&others, self.log.topology().settings.drift_max_ms);
-        if compared != self.compared {
-            self.compared = compared;
-            if let Comparison::Apart(ahead_ms) = compared {
-                tracing::error!(
-                    "this node does not take part: most others' clocks are {} its own; correct it",
-                    clocks_apart(ahead_ms)
-                );
-            }
-        }
-        compared == Comparison::Agrees
     }
 
     /// Tells the log that this node has what it lacked: not before everything that it may have promised in its life

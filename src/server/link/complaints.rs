@@ -1,7 +1,7 @@
 //! Log lines about who was refused at the port for nodes.
 //!
 //! Invariant: whatever strangers do, so many lines a second are logged at most; what was left out is counted, and told
-//! with the next.
+//! with the next line, whenever that comes.
 
 use std::fmt::Display;
 

@@ -17,7 +17,7 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::config::link::{GUESTS_MAX, HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, SILENCE_MAX};
+use crate::config::link::{HANDSHAKE_TIMEOUT, HEARTBEAT_INTERVAL, SILENCE_MAX};
 use crate::protocol::handshake::encode_handshake;
 use crate::protocol::handshake::{HANDSHAKE_BYTES, Handshake, LinkRefusal, Purpose, decode_handshake};
 use crate::protocol::peer::{Heartbeat, encode_heartbeat};
@@ -64,8 +64,8 @@ pub(crate) enum LinkError {
     Protocol(#[from] crate::protocol::ProtocolError),
     #[error("it said what does not belong on this link")]
     Misplaced,
-    #[error("{GUESTS_MAX} links are open, and that is the limit")]
-    TooMany,
+    #[error("{0} links are open, and that is the limit")]
+    TooMany(usize),
     #[error("it was to join, and has not asked to in time")]
     NotJoining,
     #[error("it went on speaking before it was welcome")]
@@ -76,6 +76,15 @@ pub(crate) enum LinkError {
     Silent,
     #[error("{0}")]
     Refused(LinkRefusal),
+}
+
+impl LinkError {
+    /// Whether the link ended because the other end wanted that, or ended itself. Who is gone without a word did not.
+    pub(crate) fn is_goodbye(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let goodbyes = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof];
+        matches!(self, Self::Kernel(error) if goodbyes.contains(&error.kind()))
+    }
 }
 
 /// What became of a link.

@@ -11,6 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::config::link::{
     KEEPALIVE_AFTER, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, KEPT_BYTES_MAX, OUTPUT_BYTES_MAX, TURN_BYTES,
+    UNCONFIRMED_MAX,
 };
 use crate::protocol::Limits;
 use crate::protocol::frame::{Frame, Split, split_frame};
@@ -38,10 +39,14 @@ pub(crate) const TOGETHER_MAX: usize = 32;
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        // Without it, what is left of a link to a machine that has vanished would stay. A kernel that refuses is no
-        // reason to do without the link.
+        // Without these, what is left of a link to a machine that has vanished would stay: the one is for a link on
+        // which nothing is said, the other for what was said and is not confirmed. A kernel that refuses is no reason
+        // to do without the link.
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES));
+        let socket = SockRef::from(&stream);
+        let _ = socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_RETRIES));
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_user_timeout(Some(UNCONFIRMED_MAX));
         Self {
             stream,
             input: Vec::new(),

@@ -12,6 +12,7 @@ use crate::protocol::Limits as FrameLimits;
 use crate::protocol::client::{BatchWriter, encode_protocol_error, encode_refused, encode_response};
 use crate::server::engine::Engine;
 use crate::server::native::operation_of;
+use crate::server::replication::OperationResult;
 use crate::server::replication::conversation::Combine;
 use crate::server::replication::outbox::{Shape, Waiter, Waiting};
 use crate::server::replication::requests::{Begun, Client, NOT_OFFERED, level_of, want_of};
@@ -104,7 +105,8 @@ pub(super) fn begin(
         }
     }
     for (part, bytes) in known {
-        conversation.accept(sequence, part, &bytes, client.out.bytes());
+        // It was counted when it was refused.
+        conversation.accept(sequence, part, (&bytes, OperationResult::Done), client.out.bytes());
     }
     Begun::Yes
 }

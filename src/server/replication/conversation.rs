@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::message::RequestId;
 use crate::protocol::resp::reply;
-use crate::server::replication::batch;
+use crate::server::replication::{OperationResult, batch};
 use crate::types::KeyHash;
 
 /// The requests under way, the oldest first.
@@ -45,6 +45,8 @@ struct Awaited {
     combine: Combine,
     missing: u32,
     parts: Vec<Vec<u8>>,
+    /// The first part that was not done made it this.
+    result: OperationResult,
     /// The client wants no answer.
     silent: bool,
 }
@@ -69,17 +71,30 @@ impl Conversation {
 
     /// Adds a request of so many parts; returns its number.
     pub(crate) fn add(&mut self, hash: Option<KeyHash>, combine: Combine, parts: u32, silent: bool) -> u64 {
-        self.awaited.push_back(Awaited { hash, combine, missing: parts, parts: Vec::new(), silent });
+        let result = OperationResult::Done;
+        self.awaited.push_back(Awaited { hash, combine, missing: parts, parts: Vec::new(), result, silent });
         self.first + self.awaited.len() as u64 - 1
     }
 
-    /// Takes the reply to a part, and writes to `out` what can be told now; returns whether a request has been
-    /// answered by it: it was the last part, or is a request by itself.
-    pub(crate) fn accept(&mut self, sequence: u64, part: u32, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-        let Some(place) = sequence.checked_sub(self.first).map(|place| place as usize) else { return false };
-        let Some(awaited) = self.awaited.get_mut(place) else { return false };
+    /// Takes the reply to a part, and writes to `out` what can be told now. Returns what became of a request that has
+    /// been answered by it: it was the last part, or is a request by itself.
+    pub(crate) fn accept(
+        &mut self,
+        sequence: u64,
+        part: u32,
+        (bytes, result): (&[u8], OperationResult),
+        out: &mut Vec<u8>,
+    ) -> Option<OperationResult> {
+        let place = sequence.checked_sub(self.first)? as usize;
+        let awaited = self.awaited.get_mut(place)?;
         awaited.missing = awaited.missing.saturating_sub(1);
-        let answered = awaited.missing == 0 || matches!(awaited.combine, Combine::Batch { .. });
+        if awaited.result == OperationResult::Done {
+            awaited.result = result;
+        }
+        let answered = match awaited.combine {
+            Combine::Batch { .. } => Some(result),
+            _ => (awaited.missing == 0).then_some(awaited.result),
+        };
         if place == 0 && awaited.combine == Combine::One {
             if !awaited.silent {
                 out.extend_from_slice(bytes);
@@ -132,6 +147,8 @@ impl Awaited {
 mod tests {
     use super::*;
 
+    const DONE: OperationResult = OperationResult::Done;
+
     #[test]
     fn replies_leave_in_the_order_of_the_requests_whatever_comes_first() {
         let mut conversation = Conversation::default();
@@ -141,13 +158,13 @@ mod tests {
         let third = conversation.add(None, Combine::Array, 2, false);
         let fourth = conversation.add(Some(KeyHash(4)), Combine::One, 1, false);
         assert!(conversation.concerns(KeyHash(9)), "the third may be about any key");
-        conversation.accept(fourth, 0, b"+four\r\n", &mut out);
-        conversation.accept(third, 1, b"$1\r\nb\r\n", &mut out);
-        conversation.accept(second, 0, b"+two\r\n", &mut out);
+        conversation.accept(fourth, 0, (b"+four\r\n", DONE), &mut out);
+        conversation.accept(third, 1, (b"$1\r\nb\r\n", DONE), &mut out);
+        conversation.accept(second, 0, (b"+two\r\n", DONE), &mut out);
         assert!(out.is_empty());
-        conversation.accept(first, 0, b"+one\r\n", &mut out);
+        conversation.accept(first, 0, (b"+one\r\n", DONE), &mut out);
         assert_eq!(out, b"+one\r\n", "the second is silent, the third is not whole");
-        conversation.accept(third, 0, b"$1\r\na\r\n", &mut out);
+        conversation.accept(third, 0, (b"$1\r\na\r\n", DONE), &mut out);
         assert_eq!(out, b"+one\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n+four\r\n");
         assert!(conversation.is_empty());
         let fifth = conversation.add(Some(KeyHash(5)), Combine::One, 1, false);
@@ -161,7 +178,7 @@ mod tests {
             let (mut conversation, mut out) = (Conversation::default(), Vec::new());
             let sequence = conversation.add(None, combine, parts.len() as u32, false);
             for (part, bytes) in parts.iter().enumerate() {
-                conversation.accept(sequence, part as u32, bytes, &mut out);
+                conversation.accept(sequence, part as u32, (bytes, DONE), &mut out);
             }
             out
         };

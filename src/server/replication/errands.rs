@@ -12,7 +12,7 @@ use crate::server::replication::outbox::Waiting;
 use crate::server::replication::{Replication, next_message};
 use crate::server::worker::Message;
 use crate::store::Store;
-use crate::types::{Epoch, KeyHash};
+use crate::types::{Epoch, KeyHash, Timestamp};
 
 /// A proposal that one worker hands to another.
 pub(crate) struct Errand {
@@ -139,11 +139,11 @@ impl Replication {
     }
 
     /// Sends what is to be told to other nodes and other workers.
-    pub(super) fn tell_askers(&mut self, shared: &Shared) {
+    pub(super) fn tell_askers(&mut self, now: Timestamp, shared: &Shared) {
         for (destination, bytes) in std::mem::take(&mut self.outbox.answers) {
             match destination {
                 Destination::Guest { slot, serial } => {
-                    self.guests.tell(slot, serial, &bytes);
+                    self.guests.tell(now, slot, serial, &bytes);
                 }
                 Destination::Worker { index, ticket } => {
                     let done = Message::ErrandDone { ticket, answer: bytes.into() };

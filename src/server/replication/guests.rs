@@ -93,7 +93,7 @@ impl Guests {
                 return;
             };
             if self.guests.len() >= GUESTS_MAX {
-                self.complaints.tell(now, WHOM, &LinkError::TooMany);
+                self.complaints.tell(now, WHOM, &LinkError::TooMany(GUESTS_MAX));
                 continue;
             }
             let entry = self.guests.vacant_entry();
@@ -135,7 +135,7 @@ impl Guests {
                 },
                 Err(error) => {
                     self.guests.remove(slot);
-                    if !is_goodbye(&error) {
+                    if !error.is_goodbye() {
                         self.complaints.tell(now, WHOM, &error);
                     }
                 }
@@ -160,15 +160,13 @@ impl Guests {
     }
 
     /// Sends a guest an answer that took its time, if it is still there.
-    pub(super) fn tell(&mut self, slot: usize, serial: u64, answer: &[u8]) {
+    pub(super) fn tell(&mut self, now: Timestamp, slot: usize, serial: u64, answer: &[u8]) {
         let guest = self.guests.get_mut(slot).filter(|guest| guest.serial == serial);
-        if guest.is_some_and(|guest| guest.tell(answer).is_err()) {
+        if let Some(Err(error)) = guest.map(|guest| guest.tell(answer)) {
             self.guests.remove(slot);
+            if !error.is_goodbye() {
+                self.complaints.tell(now, WHOM, &error);
+            }
         }
     }
-}
-
-/// Whether a link ended because the other end wanted that. Who is gone without a word has not said so.
-fn is_goodbye(error: &LinkError) -> bool {
-    matches!(error, LinkError::Kernel(error) if error.kind() != io::ErrorKind::TimedOut)
 }

@@ -282,13 +282,14 @@ impl Replication {
         self.take_proposals(shared);
         // What it asks itself has not waited.
         self.replica.stopped_ms = 0;
+        self.outbox.now = time.now();
         self.attend_links(now, registry, store, wall);
         let outbox = &mut self.outbox;
         self.coordinator.handle_timeout(now, outbox);
         self.go_on_walking(shared, now, wall);
         self.ask_own(time, wall, store);
         self.send(now);
-        self.tell_askers(shared);
+        self.tell_askers(now, shared);
         self.roster.note_adopted(self.index as usize, self.replica.epoch);
         if now >= self.look_around_at {
             self.look_around_at = now.after(LOOK_AROUND);
@@ -343,7 +344,7 @@ impl Replication {
     fn serve_own_inquiry(&mut self, message: &PeerMessage<'_>, wall: WallTime, store: &Store) {
         let PeerMessage::Inquiry(inquiry) = message else { return };
         inquiry.task.version().into_iter().for_each(|version| self.roster.want(version.stamp.wall()));
-        self.outbox.served.extend(self.coordinator.client_of(inquiry.operation.slot));
+        self.outbox.served.extend(self.coordinator.client_of(inquiry.operation));
         self.answer.clear();
         let answer = &mut self.answer;
         // Encoded, because what it borrows is under a lock that nothing may be sent under.

@@ -78,8 +78,8 @@ pub(crate) struct Finished {
     pub(crate) result: OperationResult,
     /// When it was known what to tell.
     pub(crate) decided: Timestamp,
-    /// A request has been answered by it: it was the last part, or is a request by itself.
-    pub(crate) answers: bool,
+    /// What became of the request that has been answered by it, if one has been.
+    pub(crate) answers: Option<OperationResult>,
 }
 
 /// What an operation is counted as.
@@ -190,7 +190,7 @@ impl Outbox {
 
     #[inline]
     fn finish(&mut self, waiter: Waiter, bytes: Range<usize>, result: OperationResult) {
-        self.finished.push(Finished { waiter, bytes, result, decided: self.now, answers: false });
+        self.finished.push(Finished { waiter, bytes, result, decided: self.now, answers: None });
     }
 
     /// Notes what the own replica took for what was asked of it since `before` replies had come.

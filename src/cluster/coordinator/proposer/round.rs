@@ -444,6 +444,8 @@ impl Proposer {
             turn.out.order(Order::Reply { client: late.client, outcome });
         }
         self.patiences += 1;
+        let asked = matches!(self.phase, Phase::Preparing | Phase::Accepting);
+        turn.counts.hurried += u64::from(asked && self.patiences == 1);
         match self.phase {
             Phase::Idle => {}
             // The more were lost, the longer it waits on average: others have their chance.
