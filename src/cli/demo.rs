@@ -14,6 +14,7 @@ use super::clock::{self, time_of_day};
 use super::output::write;
 use crate::client::{Client, Operations, Options};
 use crate::local::{Nodes, Place, Plan, ask, free_addresses, workers_each};
+use crate::message::OperationStats;
 use crate::message::description::{Cluster, Node};
 use crate::types::Level;
 
@@ -237,7 +238,9 @@ impl Play {
             }
             let mut client = self.client(node)?;
             let stats = client.stats().map_err(|error| error.to_string())?;
-            for operation in stats.operations.iter().filter(|operation| operation.count > 0) {
+            // Those with a level are the stages of others.
+            let shown = |operation: &&OperationStats<'_>| operation.count > 0 && !operation.name.contains('@');
+            for operation in stats.operations.iter().filter(shown) {
                 let us = |ns: u64| ns as f64 / 1000.0;
                 let (p50, p99, max) = (us(operation.p50_ns), us(operation.p99_ns), us(operation.max_ns));
                 let (name, count) = (operation.name, operation.count);

@@ -1,7 +1,6 @@
 //! What a node tells of the time that its requests take, and of what happens to its cluster.
 
 use annulus::client::Operations;
-use annulus::message::{Reply as Answer, Request};
 use annulus::types::Level;
 use rustix::process::Signal;
 
@@ -45,7 +44,7 @@ fn the_time_of_each_operation_is_told_by_level_and_stage() {
     assert!(field(&line, "calls") == 30.0 && field(&line, "local_p50_usec") > 0.0, "{line}");
     let mut native = cluster.native(0, Level::Quorum);
     native.put(b"k", b"v").unwrap();
-    let Answer::Stats(stats) = native.call(Request::Stats).unwrap() else { panic!("statistics") };
+    let stats = native.stats().unwrap();
     let count = |name: &str| stats.operations.iter().find(|row| row.name == name).map(|row| row.count);
     assert_eq!(count("native:put@quorum:replicas"), Some(1));
     assert_eq!(count("mget@quorum:flush"), Some(15));

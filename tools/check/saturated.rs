@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use annulus::client::{Client, Operations, Options};
 use annulus::local::Nodes;
-use annulus::message::{Reply, Request};
 
 use crate::faults::{scratch, start};
 use crate::judge::{Judgement, judge};
@@ -98,7 +97,7 @@ fn counted(nodes: &Nodes) -> Result<BTreeMap<String, u64>, Box<dyn Error>> {
         let options =
             Options { connect_timeout: PATIENCE, read_timeout: Some(PATIENCE), ..Options::default() };
         let mut client = Client::connect_with(nodes.address(node), options)?;
-        let Reply::Stats(stats) = client.call(Request::Stats)? else { return Err("no statistics".into()) };
+        let stats = client.stats()?;
         let wanted = |name: &str| MISTAKES.contains(&name) || SIGNS.contains(&name);
         for counter in stats.counters.iter().filter(|counter| wanted(counter.name)) {
             *sums.entry(counter.name.to_owned()).or_default() += counter.value;
