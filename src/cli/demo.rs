@@ -239,7 +239,8 @@ impl Play {
             let mut client = self.client(node)?;
             let stats = client.stats().map_err(|error| error.to_string())?;
             // Those with a level are the stages of others.
-            let shown = |operation: &&OperationStats<'_>| operation.count > 0 && !operation.name.contains('@');
+            let shown =
+                |operation: &&OperationStats<'_>| operation.count > 0 && !operation.name.contains('@');
             for operation in stats.operations.iter().filter(shown) {
                 let us = |ns: u64| ns as f64 / 1000.0;
                 let (p50, p99, max) = (us(operation.p50_ns), us(operation.p99_ns), us(operation.max_ns));
