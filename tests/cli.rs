@@ -226,3 +226,16 @@ fn a_node_that_waits_to_join_ends_with_its_standard_input() {
     assert_eq!(ends(&mut node), Some(0));
     std::fs::remove_dir_all(&directory).expect("it is there");
 }
+
+#[test]
+fn a_cluster_of_which_a_node_was_killed_stops_cleanly() {
+    let mut local = Local::start();
+    let status = local.json(&["cluster", "status"]);
+    assert!(status["nodes"].as_array().is_some_and(|nodes| nodes.len() == 3), "{status}");
+    let children = format!("/proc/{0}/task/{0}/children", local.child.id());
+    let children = std::fs::read_to_string(children).expect("the system tells");
+    let victim = children.split_whitespace().nth(1).and_then(|pid| pid.parse().ok());
+    let victim = victim.and_then(rustix::process::Pid::from_raw).expect("it has three");
+    rustix::process::kill_process(victim, rustix::process::Signal::KILL).expect("it runs");
+    assert_eq!(local.interrupt(), Some(0), "at once, before anybody has looked");
+}

@@ -87,9 +87,13 @@ impl Local {
                 clients.port()
             )
         })?;
-        while !stop.load(Ordering::Relaxed) {
-            if let Some(ended) = nodes.ended() {
+        loop {
+            // Who has ended by now is not among those that are to stop.
+            while let Some(ended) = nodes.ended() {
                 eprintln!("{ended}");
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
             }
             pause(PAUSE);
         }
