@@ -15,7 +15,6 @@ mod output;
 mod target;
 mod values;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -133,8 +132,9 @@ impl Command {
             Self::Cluster(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Completions { shell } => {
-                clap_complete::generate(*shell, &mut Arguments::command(), "annulus", &mut io::stdout());
-                Ok(ExitCode::SUCCESS)
+                let mut script = Vec::new();
+                clap_complete::generate(*shell, &mut Arguments::command(), "annulus", &mut script);
+                output::write(&script).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
             }
         })
     }

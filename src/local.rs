@@ -178,6 +178,9 @@ impl Nodes {
         let log = File::options().create(true).append(true).open(self.log(node))?;
         // Its standard input ends with this process, however that ends.
         command.arg("--stop-at-eof").stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        // What a terminal interrupts is this process, which sees to the nodes.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         self.children[node] = Some(command.spawn()?);
         Ok(())
     }

@@ -304,6 +304,12 @@ impl Ran<'_> {
                 commands::execute(&mut context, id, &arguments());
                 context.question
             }
+            // What a browser sends is none of its user's doing, and its body may look like commands.
+            Kind::UnknownCommand if commands::is_http(&arguments()) => {
+                engine.recorder.error(ErrorKind::Protocol, None);
+                session.closing = true;
+                None
+            }
             Kind::UnknownCommand => {
                 commands::refuse_unknown(engine, output, &arguments());
                 None

@@ -147,3 +147,22 @@ fn increments_are_accounted_for_while_nodes_are_killed() {
         assert!(done > 100, "{done}");
     }
 }
+
+#[test]
+fn a_change_that_finds_a_plain_write_is_no_doubt() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.resp(0);
+    let mut unknown = 0;
+    for round in 0..300 {
+        let key = format!("key:{}", round % 5);
+        assert_eq!(client.call(&["SET", &key, "7"]), Reply::ok());
+        match client.call(&["INCR", &key]) {
+            Reply::Integer(8) => {}
+            // Where a replica takes its time there is doubt, as there must be.
+            Reply::Error(error) if error.starts_with("TIMEOUT ") => unknown += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    println!("{unknown} of 300 unknown");
+    assert!(unknown < 15, "{unknown} of 300");
+}

@@ -37,6 +37,19 @@ fn lies_in_resp_are_told_and_end_the_connection() {
 }
 
 #[test]
+fn what_a_browser_sends_is_not_carried_out() {
+    let node = node(|_| {});
+    for request in
+        ["POST / HTTP/1.1\r\n\r\nSET web yes\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\nSET web yes\r\n"]
+    {
+        let mut client = Client::connect(node.address());
+        client.send(request.as_bytes());
+        client.rest();
+    }
+    assert_eq!(Client::connect(node.address()).call(&["GET", "web"]), Reply::Null);
+}
+
+#[test]
 fn a_line_without_an_end_is_given_up() {
     let node = node(|_| {});
     let mut client = Client::connect(node.address());

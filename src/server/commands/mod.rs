@@ -396,6 +396,13 @@ fn run_timed(context: &mut Context<'_>, arguments: &Arguments<'_>) -> Result<(),
     result
 }
 
+/// Whether a request whose command is not in the table is a line of HTTP that comes before a body: then nothing of the
+/// connection is to be believed, as with redis-server.
+#[cold]
+pub(crate) fn is_http(arguments: &Arguments<'_>) -> bool {
+    ["POST", "Host:"].iter().any(|line| arguments[0].eq_ignore_ascii_case(line.as_bytes()))
+}
+
 /// Answers a request whose command is not in the table.
 #[cold]
 pub(crate) fn refuse_unknown(engine: &mut Engine, out: &mut Output, arguments: &Arguments<'_>) {

@@ -83,6 +83,9 @@ pub(super) struct Proposer {
     asked_whole: Set,
     whole: Set,
     accepted: Set,
+    /// Were asked to accept in this round, and those of them that never will, because they hold or have promised more.
+    asked: Set,
+    never: Set,
     /// Promised `next` when they accepted.
     riding: Set,
     next: Option<Version>,
@@ -122,6 +125,8 @@ impl Proposer {
             asked_whole: whole,
             whole,
             accepted,
+            asked: Set::default(),
+            never: Set::default(),
             riding,
             next: None,
             rides_until: Timestamp::default(),
@@ -211,6 +216,7 @@ impl Proposer {
         (self.pending, self.parked) = (nobody, nobody);
         (self.whole, self.asked_whole) = (nobody, nobody);
         (self.accepted, self.riding) = (nobody, nobody);
+        (self.asked, self.never) = (nobody, nobody);
     }
 
     fn prepare<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
@@ -243,6 +249,7 @@ impl Proposer {
 
     fn send_accept<O: Orders>(&mut self, place: usize, turn: &mut Turn<'_, O>) {
         let Some(base) = self.base else { return };
+        self.asked.insert(place);
         let value = std::mem::take(&mut self.value);
         self.send(place, Task::Accept { cell: base.with(&value), next: self.next }, turn);
         self.value = value;
@@ -356,7 +363,10 @@ impl Proposer {
                     self.riding.insert(place);
                 }
             }
-            Verdict::Superseded { by } => self.highest = self.highest.max(by.stamp),
+            Verdict::Superseded { by } => {
+                self.never.insert(place);
+                self.highest = self.highest.max(by.stamp);
+            }
             Verdict::Refused(Obstacle::Epoch(_)) => self.parked.insert(place),
             _ => {}
         }
@@ -365,10 +375,18 @@ impl Proposer {
 
     fn judge_acceptances<O: Orders>(&mut self, turn: &mut Turn<'_, O>) {
         if !self.quorum.is_met(self.accepted) {
-            if !self.quorum.is_met(self.accepted.union(self.pending).union(self.parked)) {
-                self.lose(turn);
+            if self.quorum.is_met(self.accepted.union(self.pending).union(self.parked)) {
+                return;
             }
-            return;
+            let others = self.asked.without(self.never);
+            if others.is_empty() {
+                // Nobody has accepted it and nobody will: it is as if it had not been tried.
+                self.attempts.pop();
+            } else if others.without(self.pending).is_empty() && self.patiences == 0 {
+                // Whoever has not answered may be of the same mind, and then there is no doubt.
+                return;
+            }
+            return self.lose(turn);
         }
         let reply = self.attempts.pop().map_or_else(Vec::new, |attempt| attempt.reply);
         let (next, riding) = (self.next, self.riding);
