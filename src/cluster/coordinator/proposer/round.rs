@@ -4,7 +4,9 @@
 //! was no higher than what was decided on, so nothing that most replicas have is passed over. Once an acceptance was
 //! asked for and not won, the change is not repeated: the proposer prepares again and looks. One of its own versions on
 //! top: it finishes that one. Only versions below its first: a majority is fenced, it decides anew. Anything else:
-//! nobody can tell what became of it, and the client is told so.
+//! nobody can tell what became of it, and the client is told so. But an acceptance that every replica that was asked
+//! for it has refused for what it holds, or has promised, is no attempt: versions and promises only rise, so a copy of
+//! it that comes late is refused as well.
 //!
 //! ```text
 //!           the next ballot was promised with the last acceptance
