@@ -5,8 +5,8 @@
 //! asked for and not won, the change is not repeated: the proposer prepares again and looks. One of its own versions on
 //! top: it finishes that one. Only versions below its first: a majority is fenced, it decides anew. Anything else:
 //! nobody can tell what became of it, and the client is told so. But an acceptance that every replica that was asked
-//! for it has refused for what it holds, or has promised, is no attempt: versions and promises only rise, so a copy of
-//! it that comes late is refused as well.
+//! for it, once, has refused for what it holds, or has promised, is no attempt: it was accepted nowhere, and as versions
+//! and promises only rise, it never will be.
 //!
 //! ```text
 //!           the next ballot was promised with the last acceptance
@@ -381,10 +381,11 @@ impl Proposer {
                 return;
             }
             let others = self.asked.without(self.never);
-            if others.is_empty() {
+            // Each was sent one copy: who refuses a second may have accepted the first.
+            if self.patiences == 0 && others.is_empty() {
                 // Nobody has accepted it and nobody will: it is as if it had not been tried.
                 self.attempts.pop();
-            } else if others.without(self.pending).is_empty() && self.patiences == 0 {
+            } else if self.patiences == 0 && others.without(self.pending).is_empty() {
                 // Whoever has not answered may be of the same mind, and then there is no doubt.
                 return;
             }
