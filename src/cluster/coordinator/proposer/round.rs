@@ -5,8 +5,8 @@
 //! asked for and not won, the change is not repeated: the proposer prepares again and looks. One of its own versions on
 //! top: it finishes that one. Only versions below its first: a majority is fenced, it decides anew. Anything else:
 //! nobody can tell what became of it, and the client is told so. But an acceptance that every replica that was asked
-//! for it, once, has refused for what it holds, or has promised, is no attempt: it was accepted nowhere, and as versions
-//! and promises only rise, it never will be.
+//! for it, once, has refused for what it holds, or has promised, is no attempt: it was accepted nowhere, and as
+//! versions and promises only rise, it never will be.
 //!
 //! ```text
 //!           the next ballot was promised with the last acceptance
