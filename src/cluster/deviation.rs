@@ -30,6 +30,8 @@ pub enum Deviation {
     DeadlineIgnored,
     /// A change whose round was lost is decided anew, whatever is there.
     LostRoundsForgotten,
+    /// A change that some replica will never accept is taken for one that none will.
+    RefusalOfOneSuffices,
     /// A proposer knows the last of its own versions only.
     LastRoundRemembered,
     /// A condition that does not hold is reported, though most replicas may not hold what it was judged by.

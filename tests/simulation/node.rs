@@ -25,7 +25,7 @@ use crate::agenda::Event;
 use crate::changes::{self, Changed};
 
 /// What every run of the simulator may get wrong, in the order of the numbers that choose it.
-pub(crate) const DEVIATIONS: [Deviation; 27] = [
+pub(crate) const DEVIATIONS: [Deviation; 28] = [
     Deviation::None,
     Deviation::WriteBackSkipped,
     Deviation::SupersededAcknowledged,
@@ -53,6 +53,7 @@ pub(crate) const DEVIATIONS: [Deviation; 27] = [
     Deviation::ExpiryByTwoClocks,
     Deviation::WalkOfOneNode,
     Deviation::WalkToTheLast,
+    Deviation::RefusalOfOneSuffices,
 ];
 
 /// The hash seed of every store and ring.

@@ -194,3 +194,8 @@ fn a_walk_that_hears_one_node() {
 fn a_walk_that_goes_on_where_the_last_node_stopped() {
     is_found_where::<26>(WALKS, 0, &[WalksSeeWhatIsThere]);
 }
+
+#[test]
+fn a_refusal_of_one_replica_that_is_taken_for_all() {
+    is_found_by::<27>(&VALUES);
+}

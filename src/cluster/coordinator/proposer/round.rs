@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use super::Change;
 use crate::cluster::coordinator::replicas::{PLACES_MAX, Quorum, Replicas, Set};
 use crate::cluster::coordinator::{ClientTag, Decision, Order, Orders, Turn};
+use crate::cluster::deviation::Deviation;
 use crate::message::peer::{
     Answer, Cell, Content, Inquiry, Kind, Obstacle, OperationId, Rank, Summary, Task, Verdict,
 };
@@ -381,8 +382,9 @@ impl Proposer {
                 return;
             }
             let others = self.asked.without(self.never);
+            let one = O::DEVIATION == Deviation::RefusalOfOneSuffices && !self.never.is_empty();
             // Each was sent one copy: who refuses a second may have accepted the first.
-            if self.patiences == 0 && others.is_empty() {
+            if one || (self.patiences == 0 && others.is_empty()) {
                 // Nobody has accepted it and nobody will: it is as if it had not been tried.
                 self.attempts.pop();
             } else if self.patiences == 0 && others.without(self.pending).is_empty() {
